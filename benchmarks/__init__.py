@@ -1,0 +1,1 @@
+"""The benchmark suite that `pytest benchmarks --model MODULE:CLASS` runs."""

@@ -1,0 +1,1 @@
+"""Adapters that let classes of other libraries run as they are."""

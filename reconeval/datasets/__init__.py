@@ -1,0 +1,1 @@
+"""Frozen datasets, splits and the user's own files."""

@@ -1,0 +1,1 @@
+"""The frozen files; see MANIFEST.toml beside this module."""

@@ -1,0 +1,1 @@
+"""Metrics: pure functions, their table, and the published names on AnnData pairs."""

@@ -1,0 +1,140 @@
+"""The table of metrics: what each is called, which way is better, what it needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from reconeval.errors import Undefined, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from reconeval.metrics.pair import Pair
+
+__all__ = ["METRICS", "Family", "Metric", "Score", "get_metric", "register", "score"]
+
+Family = Literal["statistical", "biological", "perturbational"]
+
+
+class Score(NamedTuple):
+    """A metric's value; NaN comes with the reason, and only then is there one."""
+
+    value: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A declared metric.
+
+    Attributes
+    ----------
+    name
+        Its key in options, rows and tables.
+    family
+        The group it is averaged in.
+    higher_is_better
+        The direction; None where `best` lies inside the range and both sides of it are worse.
+    best
+        The value of a perfect prediction.
+    range
+        Lowest and highest possible value.
+    unit
+        Unit of the value, or what one unit of it means; empty for a pure number.
+    paired
+        Whether row i of the prediction must be the same cell as row i of the truth.
+    needs
+        Parts of `Truth` that must be there: train, counts, cell_types, reference.
+    version
+        Raised whenever values change; rows of another version are not compared.
+    source
+        DOI or name of the definition.
+    summary
+        One line for legends.
+    compute
+        The value for a pair; raises `Undefined` with the reason where there is none.
+    """
+
+    name: str
+    family: Family
+    higher_is_better: bool | None
+    best: float
+    range: tuple[float, float]
+    unit: str = ""
+    paired: bool
+    needs: frozenset[str] = frozenset()
+    version: int = 1
+    source: str
+    summary: str
+    compute: Callable[[Pair], float]
+
+    def badness(self, value: float) -> float:
+        """Return how bad a value is: lower is better for every metric, whatever its direction."""
+        if self.higher_is_better is None:
+            return abs(value - self.best)
+        return -value if self.higher_is_better else value
+
+    @property
+    def arrow(self) -> str:
+        """The direction as a sign for a table's header."""
+        return {True: "↑", False: "↓", None: f"→{self.best:g}"}[self.higher_is_better]
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def register(metrics: Iterable[Metric]) -> None:
+    """Add metrics to the table; a name may be taken once."""
+    for metric in metrics:
+        if metric.name in METRICS:
+            msg = f"metric {metric.name!r} is registered twice"
+            raise ValueError(msg)
+        METRICS[metric.name] = metric
+
+
+def get_metric(name: str) -> Metric:
+    """Return the metric of that name, or raise `UsageError` with the nearest ones."""
+    if name not in METRICS:
+        from difflib import get_close_matches  # noqa: PLC0415
+
+        near = get_close_matches(name, METRICS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        msg = f"unknown metric {name!r}; {hint}(known: {', '.join(METRICS)})"
+        raise UsageError(msg)
+    return METRICS[name]
+
+
+def score(metric: Metric, pair: Pair) -> Score:
+    """Compute one metric.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    pair
+        Truth and prediction.
+
+    Returns
+    -------
+    The value, or NaN with the reason: something the metric needs is missing, the numbers of
+    cells differ for a paired metric, the prediction is not finite, or the metric is undefined.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    missing = metric.needs - pair.truth.provides
+    if missing:
+        return Score(math.nan, f"needs {', '.join(sorted(missing))}, which the data do not have")
+    if metric.paired and pair.prediction.shape[0] != pair.truth.X.shape[0]:
+        counts = f"{pair.prediction.shape[0]} predicted, {pair.truth.X.shape[0]} measured"
+        return Score(math.nan, f"needs the same cells on both sides ({counts})")
+    if not pair.cached("finite", lambda: bool(np.isfinite(pair.prediction).all())):
+        return Score(math.nan, "the prediction has NaN or infinite values")
+    try:
+        value = float(metric.compute(pair))
+    except Undefined as reason:
+        return Score(math.nan, str(reason))
+    if not math.isfinite(value):
+        return Score(math.nan, f"{metric.name} came out as {value}")
+    return Score(value)
