@@ -1,1 +1,260 @@
-"""The pytest side: hooks only."""
+"""The pytest side: options in, hooks, and nothing else.
+
+Loaded in every pytest run of an environment that has reconeval, so it imports only the standard
+library and pytest at its top, and does nothing unless benchmarks are collected.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconeval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from reconeval.rows import Row
+    from reconeval.session import Session
+
+__all__ = ["ROW", "SESSION"]
+
+SESSION = pytest.StashKey["Session"]()
+ROW = "reconeval"  # the user property that carries a row, also through xdist and junit
+
+_MARKS = {
+    "gpu": "needs a CUDA device; skipped with the reason without one, failed by --require-gpu",
+    "speed": "compares speeds within one run; deselected unless -m asks for it",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("reconeval", "benchmarks of reconstruction models (reconeval)")
+    add = group.addoption
+    add(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[ALIAS=]MODULE:CLASS[?k=v&train.k=v]",
+        help="model to benchmark, or a TOML file of aliases; repeatable",
+    )
+    add(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME|FILE.h5ad",
+        help="frozen dataset or your own file; repeatable (default: immune, pbmc68k)",
+    )
+    add(
+        "--split",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="iid or cell_type; repeatable (default: all that the dataset has)",
+    )
+    add("--cell-type-key", metavar="COLUMN", help="obs column of cell types in your file")
+    add("--counts-layer", metavar="LAYER", help="layer of raw counts in your file, or X")
+    add("--batch-key", metavar="COLUMN", help="obs column of batches in your file")
+    add("--seeds", type=int, default=1, metavar="N", help="train with N seeds (default: 1)")
+    add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
+    add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
+    add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
+    add(
+        "--metric-compare-fail",
+        action="append",
+        default=[],
+        metavar="METRIC:TOL",
+        help="fail where a metric is worse than in --benchmark-compare=FILE by more than TOL, "
+        "e.g. r2:0.01 or mse:5%%; repeatable",
+    )
+    add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
+    add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
+    add(
+        "--update-thresholds",
+        action="store_true",
+        help="write the measured bands into the thresholds file, then fail",
+    )
+    add("--require-gpu", action="store_true", help="fail gpu-marked tests that cannot run")
+    add(
+        "--accelerator",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="offered to the model's train (default: cpu)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, text in _MARKS.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
+    if not config.getoption("model"):
+        return
+    from reconeval.session import Session
+
+    try:
+        session = Session(_options(config))
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SESSION] = session
+    config.pluginmanager.register(_Benchmarks(config, session), "reconeval-benchmarks")
+
+
+def _options(config: pytest.Config) -> Any:
+    from reconeval.session import Options
+
+    get = config.getoption
+    if get("seeds") < 1:
+        msg = f"--seeds {get('seeds')}: expected at least 1"
+        raise UsageError(msg)
+    return Options(
+        models=tuple(get("model")),
+        datasets=tuple(get("dataset")),
+        splits=tuple(get("split")),
+        cell_type_key=get("cell_type_key"),
+        counts_layer=get("counts_layer"),
+        batch_key=get("batch_key"),
+        seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
+        metrics=_names(get("metrics")),
+        families=_names(get("metric_family")),
+        tolerances=tuple(get("metric_compare_fail")),
+        baseline=_baseline(config),
+        results=_path(get("results")),
+        thresholds=_path(get("thresholds")),
+        update_thresholds=get("update_thresholds"),
+        accelerator=get("accelerator"),
+        verbose=config.get_verbosity() > 0,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _baseline(config: pytest.Config) -> Path | None:
+    """Return the file of `--benchmark-compare=FILE`; a saved run's number is left to its owner."""
+    given = config.getoption("benchmark_compare", None)
+    if not isinstance(given, str) or not (given.endswith(".json") or Path(given).is_file()):
+        return None
+    return Path(given)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return []
+    places = ", ".join(f"{dataset}/{split}" for dataset, split in session.places)
+    run = session.environment
+    versions = ", ".join(f"{name} {run['versions'][name]}" for name in ("torch", "numpy"))
+    return [
+        f"reconeval {run['reconeval']}: {', '.join(session.specs)} on {places}",
+        f"seeds {', '.join(map(str, run['seeds']))}; {run['device']}; {versions}"
+        + (f"; baseline {session.options.baseline}" if session.baseline else ""),
+    ]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    speed = [item for item in items if item.get_closest_marker("speed")]
+    if speed and "speed" not in config.option.markexpr and not _named(config, speed):
+        items[:] = [item for item in items if item not in speed]
+        config.hook.pytest_deselected(items=speed)
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu or config.option.collectonly:
+        return
+    reason = _no_cuda()
+    if reason and not config.getoption("require_gpu"):
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _named(config: pytest.Config, items: Sequence[pytest.Item]) -> bool:
+    """Whether the user wrote the path of a file of these items on the command line."""
+    return any(item.path.name in str(argument) for item in items for argument in config.args)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Before the fixtures, so that no model is trained for a test that cannot run.
+    if item.config.getoption("require_gpu") and item.get_closest_marker("gpu"):
+        reason = _no_cuda()
+        if reason:
+            pytest.fail(f"--require-gpu: {reason}", pytrace=False)
+
+
+def _no_cuda() -> str:
+    """Return why no CUDA device can be used, empty if one can."""
+    driver = any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg"))
+    if sys.platform == "linux" and not driver:  # spares the import of torch
+        return "needs CUDA: this machine has no NVIDIA device"
+    import torch
+
+    return "" if torch.cuda.is_available() else "needs CUDA: torch.cuda.is_available() is False"
+
+
+class _Benchmarks:
+    """The hooks of a run that has models."""
+
+    def __init__(self, config: pytest.Config, session: Session) -> None:
+        self.config = config
+        self.session = session
+        self.partial = any("::" in arg or arg.endswith(".py") for arg in config.args)
+        self.lost: list[Row] = []
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        if any(not item.get_closest_marker("speed") for item in items):
+            self.partial = True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from reconeval.rows import Row
+
+        if report.when != "call" or report.outcome not in ("passed", "failed", "skipped"):
+            return
+        for name, value in report.user_properties:
+            if name == ROW:
+                self.session.rows.append(Row.from_dict(json.loads(str(value))))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_json(
+        self, benchmarks: Sequence[Any], output_json: dict[str, Any]
+    ) -> None:
+        output_json["reconeval"] = self.session.document()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if hasattr(self.config, "workerinput"):  # an xdist worker; the controller has all rows
+            return
+        run = self.session
+        stopped = session.shouldstop or session.shouldfail
+        if run.baseline and run.tolerances and not (self.partial or stopped):
+            self.lost = run.lost()
+        failed = bool(self.lost)
+        if run.options.update_thresholds and run.thresholds.updates:
+            run.thresholds.write()
+            failed = True
+        if run.options.results is not None and run.rows:
+            run.write_results()
+        if failed and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        from reconeval.report.table import summary_lines
+
+        run, out = self.session, terminalreporter
+        if run.rows:
+            width = min(out._tw.fullwidth, 200)  # noqa: SLF001  (pytest offers no public width)
+            out.section("reconeval")
+            color = out.hasmarkup
+            for line in summary_lines(run.rows, self.lost, width=width, color=color):
+                out.write_line(line)
+        for path in (run.options.results,):
+            if path is not None and run.rows:
+                out.write_line(f"rows written to {path}")
+        if run.options.update_thresholds and run.thresholds.updates:
+            out.write_line(f"bands written to {run.thresholds.path}: review and commit them")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "Family", "Metric", "Score", "get_metric", "register", "score"]
 
-Family = Literal["statistical", "biological", "perturbational"]
+Family = Literal["statistical", "biological", "perturbational", "cost"]
 
 
 class Score(NamedTuple):

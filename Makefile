@@ -1,0 +1,36 @@
+# Two commands do all: `make bench` runs the main job on embedded data, `make test` the tests.
+# PIP_CONSTRAINT holds in build environments, too, so that nothing else pulls another torch.
+
+PYTHON ?= python3
+VENV ?= .venv
+MODELS ?= --model models:ReconPCA --model models:ReconAE
+BIN := $(VENV)/bin
+READY := $(VENV)/.reconeval-ready
+
+.PHONY: bench test lint wheel-test setup clean
+
+bench: $(READY)
+	$(BIN)/pytest benchmarks $(MODELS) $(ARGS)
+
+test: $(READY)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel-test: $(READY)
+	$(BIN)/python tools/test_wheel.py
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "reconeval needs Python 3.11 or later; say PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

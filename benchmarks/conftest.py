@@ -1,0 +1,103 @@
+"""Fixtures of the suite: a model on a dataset and split, trained once for all tests that read it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconeval.errors import UsageError
+from reconeval.plugin import ROW, SESSION
+from reconeval.report.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from reconeval.metrics.registry import Metric
+    from reconeval.rows import Row
+    from reconeval.runs import Case, Run
+    from reconeval.session import Session
+    from reconeval.spec import ModelSpec
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    session = metafunc.config.stash.get(SESSION, None)
+    names = metafunc.fixturenames
+    if session is None:  # refused in one line below, once all is collected
+        return
+    if "model" in names:
+        metafunc.parametrize("model", list(session.specs), indirect=True, scope="session")
+    if "case" in names:
+        ids = [f"{dataset}-{split}" for dataset, split in session.places]
+        metafunc.parametrize("case", session.places, ids=ids, indirect=True, scope="session")
+    if "metric" in names:
+        metafunc.parametrize("metric", session.metric_names)
+    if "check" in names:
+        from reconeval.contract import check_names
+
+        metafunc.parametrize("check", check_names())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    mine = [item for item in items if "model" in getattr(item, "fixturenames", ())]
+    mine = [item for item in mine if item.path.parent.samefile(__file__.rpartition("/")[0])]
+    if not mine:
+        return
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        msg = "benchmarks need a model: add --model MODULE:CLASS, e.g. --model models:ReconPCA"
+        raise pytest.UsageError(msg)
+    if config.option.collectonly:
+        return
+    try:  # a dataset that cannot be used stops the run before anything is trained
+        for item in mine:
+            place = getattr(item, "callspec", None) and item.callspec.params.get("case")
+            if place:
+                session.case(*place)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture(scope="session")
+def session(request: pytest.FixtureRequest) -> Session:
+    return request.config.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def progress(request: pytest.FixtureRequest, session: Session) -> Iterator[Progress]:
+    total = len(session.specs) * len(session.places) * len(session.options.seeds)
+    with Progress(request.config, total) as bar:
+        yield bar
+
+
+@pytest.fixture(scope="session")
+def model(request: pytest.FixtureRequest, session: Session) -> ModelSpec:
+    return session.specs[request.param]
+
+
+@pytest.fixture(scope="session")
+def case(request: pytest.FixtureRequest, session: Session) -> Case:
+    return session.case(*request.param)
+
+
+@pytest.fixture(scope="session")
+def run(model: ModelSpec, case: Case, session: Session, progress: Progress) -> Run:
+    """The model trained on the case, once per seed; `run.error` says what a broken model did."""
+    return session.train(model.id, case.dataset.name, case.split.name, progress)
+
+
+@pytest.fixture
+def record(
+    request: pytest.FixtureRequest, session: Session, run: Run
+) -> Callable[[Row, Metric], str]:
+    """Record a row; returns the failure in one line, empty if there is none."""
+
+    def _record(row: Row, metric: Metric) -> str:
+        deviation = 0.0 if metric.family == "cost" else run.deviation(metric)
+        row, failure = session.judge(row, run.spec, deviation)
+        request.node.user_properties.append((ROW, json.dumps(row.to_dict())))
+        return failure
+
+    return _record

@@ -1,0 +1,83 @@
+"""What does the model cost? Training once per seed, prediction in several rounds."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconeval.costs import COSTS
+from reconeval.timing import Replay, n_parameters, synchronize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from reconeval.metrics.registry import Metric
+    from reconeval.rows import Row
+    from reconeval.runs import Run
+
+CLOCK = Replay()
+ROUNDS = 5
+
+
+@pytest.fixture
+def trained(run: Run) -> Run:
+    """The run, if the model could be trained."""
+    if run.error:
+        pytest.fail(run.error, pytrace=False)
+    return run
+
+
+@pytest.mark.benchmark(group="train", timer=CLOCK)
+def test_train_time(
+    trained: Run, benchmark: BenchmarkFixture, record: Callable[[Row, Metric], str]
+) -> None:
+    """The seconds of each seed's training, replayed; memory and size beside them."""
+    seconds = [fit.training.seconds for fit in trained.fits]
+    rounds = itertools.cycle(seconds)  # profiling asks for one more than there are rounds
+    benchmark.pedantic(CLOCK.advance, setup=lambda: ((next(rounds),), {}), rounds=len(seconds))
+    costs: dict[str, list[float]] = {
+        "train_seconds": seconds,
+        "peak_rss_mb": [fit.training.peak_rss_mb for fit in trained.fits],
+    }
+    gpu = [fit.training.peak_gpu_mb for fit in trained.fits]
+    costs["peak_gpu_mb"] = [peak for peak in gpu if peak]
+    sizes = [n_parameters(fit.model) for fit in trained.fits]
+    costs["n_parameters"] = [float(size) for size in sizes if size is not None]
+    failures = []
+    for name, values in costs.items():
+        if values:
+            row = trained.cost_row(COSTS[name], values)
+            benchmark.extra_info[name] = row.value
+            failures.append(record(row, COSTS[name]))
+    if any(failures):
+        pytest.fail("; ".join(filter(None, failures)), pytrace=False)
+
+
+@pytest.mark.benchmark(group="predict")
+def test_predict_time(
+    trained: Run, benchmark: BenchmarkFixture, record: Callable[[Row, Metric], str]
+) -> None:
+    """The seconds of predicting all test cells, measured after a warm-up."""
+    fit = trained.fits[0]
+    X = trained.case.test_input()
+    rates: list[float] = []
+
+    def predict() -> None:
+        synchronize()
+        start = time.perf_counter()
+        fit.model.predict(X)
+        synchronize()
+        rates.append(len(X) / (time.perf_counter() - start))
+
+    benchmark.pedantic(predict, rounds=ROUNDS, warmup_rounds=1)
+    name = "predict_cells_per_second"
+    row = trained.cost_row(COSTS[name], rates[1:] or rates)  # the first is the warm-up
+    benchmark.extra_info[name] = row.value
+    failure = record(row, COSTS[name])
+    if failure:
+        pytest.fail(failure, pytrace=False)

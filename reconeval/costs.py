@@ -1,0 +1,58 @@
+"""What a model costs, as entries beside the metrics: rows of their own, open to the gate."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from reconeval.errors import Undefined
+from reconeval.metrics.registry import METRICS, Metric, get_metric
+
+if TYPE_CHECKING:
+    from reconeval.metrics.pair import Pair
+
+__all__ = ["COSTS", "find"]
+
+
+def _measured(_: Pair) -> float:
+    msg = "a cost is measured while the model runs, not computed from a prediction"
+    raise Undefined(msg)
+
+
+def _cost(name: str, unit: str, summary: str, *, higher_is_better: bool = False) -> Metric:
+    return Metric(
+        name=name,
+        family="cost",
+        higher_is_better=higher_is_better,
+        best=math.inf if higher_is_better else 0.0,
+        range=(0.0, math.inf),
+        unit=unit,
+        paired=False,
+        source="reconeval",
+        summary=summary,
+        compute=_measured,
+    )
+
+
+COSTS: dict[str, Metric] = {
+    cost.name: cost
+    for cost in (
+        _cost("train_seconds", "s", "wall time of training, median over seeds"),
+        _cost(
+            "predict_cells_per_second",
+            "cells/s",
+            "test cells predicted per second, median over rounds",
+            higher_is_better=True,
+        ),
+        _cost("peak_rss_mb", "MB", "highest resident memory of the process in training"),
+        _cost("peak_gpu_mb", "MB", "highest GPU memory that torch allocated in training"),
+        _cost("n_parameters", "", "number of values in the model's torch modules"),
+    )
+}
+
+
+def find(name: str) -> Metric:
+    """Return the metric or cost of that name; `UsageError` with the nearest where none is."""
+    import reconeval.metrics  # noqa: F401, PLC0415  (fills the registry)
+
+    return COSTS[name] if name in COSTS else get_metric(name)

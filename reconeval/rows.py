@@ -1,0 +1,191 @@
+"""The rows of a result: one schema for the JSON, the table and the gate."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconeval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["FORMATS", "SCHEMA", "Row", "atomic_write", "check_results_path", "write_results"]
+
+SCHEMA = 1
+FORMATS = (".csv", ".json", ".parquet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One metric of one model on one dataset and split, over all seeds of the run.
+
+    Attributes
+    ----------
+    model, spec
+        The model's id and what the user typed for it.
+    task
+        `end_to_end` or another of the design's tasks.
+    dataset, dataset_version, dataset_sha256, split
+        What the model was scored on.
+    metric, metric_version, family, unit, higher_is_better
+        The metric, as in its registry entry.
+    value, low, high
+        Mean, lowest and highest value over the seeds; NaN where undefined.
+    n
+        Number of test cells.
+    seeds
+        Number of seeds.
+    negative, positive, skill, informative
+        Scores of the controls and what follows from them; None where no control was scored.
+    threshold
+        The floor or band that was applied, as a bound on `value`; None where there is none.
+    baseline
+        The value of the baseline run; None where there is none.
+    verdict
+        `pass` or `fail`, then, after a colon, the comparison with the baseline if any.
+    reason
+        Why the value is NaN or the verdict is what it is; empty otherwise.
+    """
+
+    model: str
+    spec: str
+    task: str
+    dataset: str
+    dataset_version: str
+    dataset_sha256: str
+    split: str
+    metric: str
+    metric_version: int
+    family: str
+    value: float
+    low: float
+    high: float
+    n: int
+    seeds: int
+    unit: str
+    higher_is_better: bool | None
+    negative: float | None = None
+    positive: float | None = None
+    skill: float | None = None
+    informative: bool | None = None
+    threshold: float | None = None
+    baseline: float | None = None
+    verdict: str = ""
+    reason: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What identifies a row across runs: model, dataset, split, metric."""
+        return (self.model, self.dataset, self.split, self.metric)
+
+    @property
+    def where(self) -> str:
+        """The place as messages name it, e.g. `r2 on immune/iid`."""
+        return f"{self.metric} on {self.dataset}/{self.split}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values; a number that is not finite becomes None, as JSON needs."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Row:
+        """Read what `to_dict` wrote; keys of later schemas are left aside.
+
+        Raises
+        ------
+        UsageError
+            If a key that every row has is missing.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        given = {name: value for name, value in values.items() if name in known}
+        for name in ("value", "low", "high"):
+            if given.get(name) is None:
+                given[name] = math.nan
+        try:
+            return cls(**given)
+        except TypeError as error:
+            msg = f"not a row of a reconeval result: {error}"
+            raise UsageError(msg) from None
+
+
+def check_results_path(path: Path) -> None:
+    """Refuse a path that results could not be written to, before anything is computed."""
+    if path.suffix not in FORMATS:
+        kinds = ", ".join(FORMATS)
+        msg = f"--results {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
+        raise UsageError(msg)
+    if not path.resolve().parent.is_dir():
+        msg = f"--results {path}: folder {path.resolve().parent} does not exist; create it first"
+        raise UsageError(msg)
+
+
+def write_results(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> None:
+    """Write rows as a tidy table, by the path's ending, never half.
+
+    Parameters
+    ----------
+    path
+        Ends in .csv, .json or .parquet. JSON also holds `run`; in parquet it is file metadata.
+    rows
+        One line or record each.
+    run
+        Versions, machine, command line, start and duration of the run.
+
+    Raises
+    ------
+    UsageError
+        If the ending is none of the three.
+    """
+    check_results_path(path)
+    records = [row.to_dict() for row in rows]
+    if path.suffix == ".json":
+        document = {"schema": SCHEMA, "run": dict(run), "rows": records}
+        atomic_write(path, json.dumps(document, indent=1, allow_nan=False).encode())
+        return
+    import pandas as pd  # noqa: PLC0415
+
+    names = [field.name for field in dataclasses.fields(Row)]
+    table = pd.DataFrame(records, columns=names)
+    numbers = ["value", "low", "high", "negative", "positive", "skill", "threshold", "baseline"]
+    table[numbers] = table[numbers].astype("float64")
+    table[["higher_is_better", "informative"]] = table[["higher_is_better", "informative"]].astype(
+        "boolean"
+    )
+    if path.suffix == ".csv":
+        atomic_write(path, table.to_csv(index=False).encode())
+        return
+    table.attrs = {"reconeval": {"schema": SCHEMA, "run": dict(run)}}
+    atomic_write(path, table.to_parquet(index=False))
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader sees the old or the new content, never half."""
+    path = path.resolve()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """Keep the last row of each key, in order of first appearance."""
+    return list({row.key: row for row in rows}.values())

@@ -1,0 +1,335 @@
+"""One benchmark run: its options, its models and cases, and the verdict on each row.
+
+Nothing here knows of pytest; `plugin` translates options and hooks.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconeval import __version__, gate
+from reconeval.costs import find
+from reconeval.errors import UsageError
+from reconeval.rows import SCHEMA, Row, check_results_path, latest, write_results
+from reconeval.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from reconeval.gate import Tolerance
+    from reconeval.metrics.registry import Metric
+    from reconeval.runs import Case, Run
+    from reconeval.spec import ModelSpec
+
+__all__ = ["Options", "Session"]
+
+DEFAULT_DATASETS = ("immune", "pbmc68k")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for on the command line.
+
+    Attributes
+    ----------
+    models
+        Texts of `--model`.
+    datasets, splits
+        Names or paths, and split names; empty means the defaults.
+    cell_type_key, counts_layer, batch_key
+        Columns and layer of the user's own file.
+    seeds
+        Seeds of the run, one training each.
+    metrics, families
+        Metrics to score; empty means all.
+    tolerances
+        Texts of `--metric-compare-fail`.
+    baseline
+        File of the earlier run, or None.
+    results
+        Where the tidy table goes, or None.
+    thresholds
+        Thresholds file instead of the suite's own, or None.
+    update_thresholds
+        Write bands, then fail.
+    accelerator
+        `cpu` or `gpu`, offered to `train`.
+    verbose
+        Let third-party libraries write to the terminal.
+    """
+
+    models: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    cell_type_key: str | None = None
+    counts_layer: str | None = None
+    batch_key: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    metrics: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    tolerances: tuple[str, ...] = ()
+    baseline: Path | None = None
+    results: Path | None = None
+    thresholds: Path | None = None
+    update_thresholds: bool = False
+    accelerator: str = "cpu"
+    verbose: bool = False
+
+
+@dataclass(eq=False)
+class Session:
+    """The state of a run; everything that can be refused is refused when it is made.
+
+    Attributes
+    ----------
+    options
+        What was asked for.
+    specs
+        The models, by id.
+    places
+        Pairs of dataset id and split name.
+    tolerances
+        Per metric, how much worse than the baseline it may be.
+    thresholds
+        Floors and bands.
+    baseline
+        Rows of the earlier run, by key.
+    rows
+        Rows of this run, in order of arrival.
+    """
+
+    options: Options
+    specs: dict[str, ModelSpec] = field(init=False)
+    places: list[tuple[str, str]] = field(init=False)
+    tolerances: dict[str, Tolerance] = field(init=False)
+    thresholds: Thresholds = field(init=False)
+    baseline: dict[tuple[str, str, str, str], Row] = field(init=False, default_factory=dict)
+    rows: list[Row] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        from reconeval.spec import parse_models  # noqa: PLC0415
+
+        self._start = time.time()
+        self._sources: dict[str, str] = {}
+        self._cases: dict[tuple[str, str], Case] = {}
+        options = self.options
+        self.specs = {spec.id: spec for spec in parse_models(options.models)}
+        self.places = self._find_places()
+        self.tolerances = dict(gate.Tolerance.parse(text) for text in options.tolerances)
+        for name in (*self.tolerances, *options.metrics):
+            find(name)
+        self.thresholds = Thresholds.read(options.thresholds)
+        if options.update_thresholds:
+            self.thresholds.check_writable()
+        if options.results is not None:
+            check_results_path(options.results)
+        if options.baseline is not None:
+            self._read_baseline(options.baseline)
+        elif self.tolerances:
+            msg = (
+                "--metric-compare-fail needs a baseline: "
+                "add --benchmark-compare=FILE with the JSON of an earlier run"
+            )
+            raise UsageError(msg)
+
+    def _find_places(self) -> list[tuple[str, str]]:
+        from reconeval.datasets import dataset_id, dataset_names, split_names  # noqa: PLC0415
+
+        places = []
+        for source in self.options.datasets or DEFAULT_DATASETS:
+            name = dataset_id(source)
+            if name in self._sources:
+                msg = f"--dataset {source}: the name {name!r} is taken twice; rename a file"
+                raise UsageError(msg)
+            self._sources[name] = source
+            frozen = source in dataset_names()
+            if not frozen and not Path(source).is_file():
+                known = ", ".join(dataset_names())
+                msg = f"--dataset {source}: no such dataset and no such file (datasets: {known})"
+                raise UsageError(msg)
+            labelled = frozen or self.options.cell_type_key is not None
+            default = split_names() if labelled else ("iid",)
+            for split in self.options.splits or default:
+                if split not in split_names():
+                    msg = f"--split {split}: unknown, expected one of {', '.join(split_names())}"
+                    raise UsageError(msg)
+                if split == "cell_type" and not labelled:
+                    msg = f"--split cell_type on {source} needs --cell-type-key COLUMN"
+                    raise UsageError(msg)
+                if (name, split) not in places:
+                    places.append((name, split))
+        return places
+
+    def _read_baseline(self, path: Path) -> None:
+        try:
+            rows = gate.read_baseline(path)
+        except UsageError:
+            # A file of timings alone is a baseline for pytest-benchmark, if not for the gate.
+            if self.tolerances or not path.is_file():
+                raise
+            return
+        self.baseline = {row.key: row for row in rows}
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics of this run, in the registry's order."""
+        from reconeval.runs import metric_names  # noqa: PLC0415
+
+        names, families = self.options.metrics, self.options.families
+        return tuple(
+            name
+            for name in metric_names("end_to_end")
+            if (not names or name in names) and (not families or find(name).family in families)
+        )
+
+    def case(self, dataset: str, split: str) -> Case:
+        """Return the prepared case, loaded on first use.
+
+        Raises
+        ------
+        UsageError
+            If the dataset is damaged, unfit, or has too few groups for the split.
+        """
+        if (dataset, split) not in self._cases:
+            from reconeval.datasets import load_dataset, make_split  # noqa: PLC0415
+            from reconeval.runs import Case  # noqa: PLC0415
+
+            source, options = self._sources[dataset], self.options
+            loaded = [case.dataset for (name, _), case in self._cases.items() if name == dataset]
+            data = loaded[0] if loaded else None
+            if data is None and source == dataset:
+                data = load_dataset(source)
+            elif data is None:
+                data = load_dataset(
+                    source,
+                    cell_type_key=options.cell_type_key,
+                    counts_layer=options.counts_layer,
+                    batch_key=options.batch_key,
+                )
+            self._cases[dataset, split] = Case(data, make_split(data, split))
+        return self._cases[dataset, split]
+
+    def train(
+        self, model: str, dataset: str, split: str, progress: Callable[[str], None]
+    ) -> Run:
+        """Train a model on a case, once per seed; a model that breaks gives a run that says so."""
+        from reconeval.runs import train  # noqa: PLC0415
+
+        return train(
+            self.specs[model],
+            self.case(dataset, split),
+            self.options.seeds,
+            accelerator=self.options.accelerator,
+            verbose=self.options.verbose,
+            progress=progress,
+        )
+
+    def judge(self, row: Row, spec: ModelSpec, deviation: float = 0.0) -> tuple[Row, str]:
+        """Give a row its verdict.
+
+        Parameters
+        ----------
+        row
+            A row as measured.
+        spec
+            Its model.
+        deviation
+            Standard deviation of the metric over seeds, for a band that is being written.
+
+        Returns
+        -------
+        The row with threshold, baseline and verdict, and the failure in one line, empty if none.
+        """
+        metric = find(row.metric)
+        bound = self.thresholds.bound(row, spec.key, metric)
+        failures = _threshold_failures(row, metric, bound)
+        verdict = ""
+        known: float | None = None
+        if self.baseline:
+            base = self.baseline.get(row.key)
+            outcome = gate.compare(row, base, metric, self.tolerances.get(row.metric))
+            verdict, known = f": {outcome.word}", outcome.baseline
+            failures += [outcome.message] if outcome.fails else []
+        if self.options.update_thresholds:
+            self.thresholds.note(row, spec.key, deviation)
+        judged = replace(
+            row,
+            threshold=bound,
+            baseline=known,
+            verdict=("fail" if failures else "pass") + verdict,
+            reason="; ".join(failures) or row.reason,
+        )
+        return judged, "; ".join(failures)
+
+    def lost(self) -> list[Row]:
+        """Return the baseline's rows that a full run should have measured and did not."""
+        wanted = set(self.metric_names)
+        restricted = bool(self.options.metrics or self.options.families)
+        rows = gate.lost_rows(
+            self.baseline.values(),
+            self.rows,
+            models=list(self.specs),
+            places=[f"{dataset}/{split}" for dataset, split in self.places],
+        )
+        return [row for row in rows if not restricted or row.metric in wanted]
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and command line of this run."""
+        return {
+            "reconeval": __version__,
+            "versions": _versions(),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cpu_count": os.cpu_count(),
+            "device": self.options.accelerator,
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "seeds": list(self.options.seeds),
+            "start": datetime.fromtimestamp(self._start, tz=UTC).isoformat(timespec="seconds"),
+        }
+
+    def document(self) -> Mapping[str, Any]:
+        """Return what goes into the benchmark JSON under `reconeval`."""
+        run = {**self.environment, "duration_s": round(time.time() - self._start, 3)}
+        return {
+            "schema": SCHEMA,
+            "run": run,
+            "rows": [row.to_dict() for row in latest(self.rows)],
+        }
+
+    def write_results(self) -> None:
+        """Write the tidy table where the user asked for it."""
+        if self.options.results is not None:
+            rows: Sequence[Row] = latest(self.rows)
+            write_results(self.options.results, rows, self.document()["run"])
+
+
+def _threshold_failures(row: Row, metric: Metric, bound: float | None) -> list[str]:
+    if row.value != row.value:  # NaN  # noqa: PLR0124
+        return [f"{row.where}: undefined, {row.reason}"]
+    if bound is None or metric.badness(row.value) <= metric.badness(bound):
+        return []
+    way = {True: "at least", False: "at most", None: f"as near to {metric.best:g} as"}
+    return [f"{row.where}: {row.value:.4g}, expected {way[metric.higher_is_better]} {bound:.4g}"]
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    found = {}
+    names = ("anndata", "lightning", "numpy", "scanpy", "scikit-learn", "scipy", "torch")
+    for name in (*names, "pytest", "pytest-benchmark"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # an optional part of a slim install
+            continue
+    return found

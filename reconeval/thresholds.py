@@ -1,0 +1,163 @@
+"""Committed floors and bands: what a score must reach, whoever is the model or for one model.
+
+A file has, per dataset and split, a hand-written table `floor` that holds for every model, and
+one table per reference model that `--update-thresholds` writes:
+
+    [immune.iid.floor]
+    mse = 0.93
+    [immune.iid."models:ReconPCA"]
+    mse = [0.79, 0.81]
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconeval.errors import UsageError
+from reconeval.metrics.registry import METRICS, get_metric
+from reconeval.rows import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconeval.metrics.registry import Metric
+    from reconeval.rows import Row
+
+__all__ = ["Thresholds", "packaged_path"]
+
+# A band is the spread over seeds widened by this many standard deviations, and never narrower
+# than this share of the value: another processor rounds differently.
+_DEVIATIONS = 3.0
+_SHARE = 0.02
+_LEAST = 1e-3
+
+
+def packaged_path() -> Path:
+    """Return the thresholds that belong to the suite."""
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    spec = find_spec("reconeval.benchmarks")
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))) / "thresholds.toml"
+    return Path(__file__).parents[1] / "benchmarks" / "thresholds.toml"
+
+
+@dataclass
+class Thresholds:
+    """Floors and bands of one run.
+
+    Attributes
+    ----------
+    path
+        The file they come from and updates go to.
+    tables
+        dataset -> split -> "floor" or model key -> metric -> number or [low, high].
+    updates
+        Bands measured by this run, waiting for `write`.
+    """
+
+    path: Path
+    tables: dict[str, Any]
+    updates: dict[tuple[str, str, str], dict[str, list[float]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> Thresholds:
+        """Read a file, by default the suite's own.
+
+        Raises
+        ------
+        UsageError
+            If the file cannot be read, is no TOML, or has an unknown metric or a wrong value.
+        """
+        where = path or packaged_path()
+        try:
+            tables = tomllib.loads(where.read_text(encoding="utf-8"))
+        except OSError as error:
+            msg = f"--thresholds {where}: cannot be read ({error.strerror or error})"
+            raise UsageError(msg) from None
+        except ValueError as error:
+            msg = f"--thresholds {where}: not valid TOML ({error})"
+            raise UsageError(msg) from None
+        _check(where, tables)
+        return cls(where, tables)
+
+    def bound(self, row: Row, model_key: str, metric: Metric) -> float | None:
+        """Return the worst value that passes: the stricter of the floor and the model's band."""
+        place = self.tables.get(row.dataset, {}).get(row.split, {})
+        bounds = []
+        floor = place.get("floor", {}).get(metric.name)
+        if floor is not None:
+            bounds.append(float(floor))
+        band = place.get(model_key, {}).get(metric.name)
+        if band is not None:
+            bounds.append(max(map(float, band), key=metric.badness))
+        return min(bounds, key=metric.badness, default=None)
+
+    def note(self, row: Row, model_key: str, deviation: float) -> None:
+        """Remember the band for a measured row; a NaN has none."""
+        if not math.isfinite(row.value):
+            return
+        half = max(_DEVIATIONS * deviation, _SHARE * abs(row.value), _LEAST)
+        low, high = min(row.low, row.value - half), max(row.high, row.value + half)
+        key = (row.dataset, row.split, model_key)
+        self.updates.setdefault(key, {})[row.metric] = [_rounded(low), _rounded(high)]
+
+    def check_writable(self) -> None:
+        """Refuse to update in CI or inside an installed package, before anything is computed."""
+        if os.environ.get("CI"):
+            msg = "--update-thresholds is refused in CI: run it at your desk and commit the file"
+            raise UsageError(msg)
+        if "site-packages" in self.path.parts or not os.access(self.path, os.W_OK):
+            msg = f"--update-thresholds cannot write {self.path}; pass --thresholds FILE of your own"
+            raise UsageError(msg)
+
+    def write(self) -> None:
+        """Write the measured bands into the file, keeping its comments and floors."""
+        import tomlkit  # noqa: PLC0415
+
+        document = tomlkit.parse(self.path.read_text(encoding="utf-8"))
+        for (dataset, split, model_key), bands in sorted(self.updates.items()):
+            table: Any = document
+            for name in (dataset, split, model_key):
+                if name not in table:
+                    table[name] = tomlkit.table(is_super_table=name != model_key)
+                table = table[name]
+            for metric, band in sorted(bands.items()):
+                table[metric] = band
+        atomic_write(self.path, tomlkit.dumps(document).encode())
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _check(path: Path, tables: Mapping[str, Any]) -> None:
+    for dataset, splits in tables.items():
+        for split, owners in _table(path, dataset, splits).items():
+            for owner, bounds in _table(path, f"{dataset}.{split}", owners).items():
+                place = f"{dataset}.{split}.{owner}"
+                for name, bound in _table(path, place, bounds).items():
+                    if name not in METRICS:
+                        get_metric(name)
+                    _check_bound(path, f"{place}.{name}", bound, floor=owner == "floor")
+
+
+def _table(path: Path, place: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        msg = f"--thresholds {path}: [{place}] is {value!r}, expected a table"
+        raise UsageError(msg)
+    return value
+
+
+def _check_bound(path: Path, place: str, bound: object, *, floor: bool) -> None:
+    values = [bound] if floor else bound
+    fits = isinstance(values, list) and len(values) == (1 if floor else 2)
+    if not fits or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):  # type: ignore[union-attr]
+        expected = "a number" if floor else "[low, high]"
+        msg = f"--thresholds {path}: {place} = {bound!r}, expected {expected}"
+        raise UsageError(msg)
