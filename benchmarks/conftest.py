@@ -1,8 +1,9 @@
-"""Fixtures of the suite: a model on a dataset and split, trained once for all tests that read it."""
+"""Fixtures of the suite: a model on a dataset and split, trained once for all its tests."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     mine = [item for item in items if "model" in getattr(item, "fixturenames", ())]
-    mine = [item for item in mine if item.path.parent.samefile(__file__.rpartition("/")[0])]
+    mine = [item for item in mine if item.path.parent.samefile(Path(__file__).parent)]
     if not mine:
         return
     session = config.stash.get(SESSION, None)

@@ -28,6 +28,6 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         msg = f"module 'reconeval' has no attribute {name!r}"
         raise AttributeError(msg)
-    from importlib import import_module  # noqa: PLC0415
+    from importlib import import_module
 
     return getattr(import_module(_LAZY[name]), name)

@@ -16,7 +16,7 @@ import pytest
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from reconeval.rows import Row
     from reconeval.session import Session
@@ -221,9 +221,7 @@ class _Benchmarks:
                 self.session.rows.append(Row.from_dict(json.loads(str(value))))
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_benchmark_update_json(
-        self, benchmarks: Sequence[Any], output_json: dict[str, Any]
-    ) -> None:
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         output_json["reconeval"] = self.session.document()
 
     @pytest.hookimpl(tryfirst=True)

@@ -152,7 +152,7 @@ def write_results(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> No
         document = {"schema": SCHEMA, "run": dict(run), "rows": records}
         atomic_write(path, json.dumps(document, indent=1, allow_nan=False).encode())
         return
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     names = [field.name for field in dataclasses.fields(Row)]
     table = pd.DataFrame(records, columns=names)

@@ -35,7 +35,7 @@ __all__ = ["Case", "Fit", "Run", "fit", "metric_names", "seed_everything", "trai
 
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch, for models that use them."""
-    import torch  # noqa: PLC0415
+    import torch
 
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (a stranger's model may draw from the global generator)
@@ -167,7 +167,7 @@ class Run:
         return _predict(self.spec, self.case, fit.model, fit.seed, X)
 
     def _predict_thinned(self) -> None:
-        from reconeval.metrics.thinning import thinned  # noqa: PLC0415
+        from reconeval.metrics.thinning import thinned
 
         if self.case.truth.counts is None:
             return
@@ -274,6 +274,6 @@ def _predict(spec: ModelSpec, case: Case, model: Any, seed: int, X: FloatArray) 
 
 def metric_names(task: str) -> tuple[str, ...]:
     """Return the metrics that apply to a task, in the registry's order."""
-    import reconeval.metrics  # noqa: F401, PLC0415  (fills the registry)
+    import reconeval.metrics  # noqa: F401  (fills the registry)
 
     return tuple(METRICS) if task == "end_to_end" else ()

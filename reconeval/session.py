@@ -115,7 +115,7 @@ class Session:
     rows: list[Row] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        from reconeval.spec import parse_models  # noqa: PLC0415
+        from reconeval.spec import parse_models
 
         self._start = time.time()
         self._sources: dict[str, str] = {}
@@ -141,7 +141,7 @@ class Session:
             raise UsageError(msg)
 
     def _find_places(self) -> list[tuple[str, str]]:
-        from reconeval.datasets import dataset_id, dataset_names, split_names  # noqa: PLC0415
+        from reconeval.datasets import dataset_id, dataset_names, split_names
 
         places = []
         for source in self.options.datasets or DEFAULT_DATASETS:
@@ -181,7 +181,7 @@ class Session:
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The metrics of this run, in the registry's order."""
-        from reconeval.runs import metric_names  # noqa: PLC0415
+        from reconeval.runs import metric_names
 
         names, families = self.options.metrics, self.options.families
         return tuple(
@@ -199,8 +199,8 @@ class Session:
             If the dataset is damaged, unfit, or has too few groups for the split.
         """
         if (dataset, split) not in self._cases:
-            from reconeval.datasets import load_dataset, make_split  # noqa: PLC0415
-            from reconeval.runs import Case  # noqa: PLC0415
+            from reconeval.datasets import load_dataset, make_split
+            from reconeval.runs import Case
 
             source, options = self._sources[dataset], self.options
             loaded = [case.dataset for (name, _), case in self._cases.items() if name == dataset]
@@ -217,11 +217,9 @@ class Session:
             self._cases[dataset, split] = Case(data, make_split(data, split))
         return self._cases[dataset, split]
 
-    def train(
-        self, model: str, dataset: str, split: str, progress: Callable[[str], None]
-    ) -> Run:
+    def train(self, model: str, dataset: str, split: str, progress: Callable[[str], None]) -> Run:
         """Train a model on a case, once per seed; a model that breaks gives a run that says so."""
-        from reconeval.runs import train  # noqa: PLC0415
+        from reconeval.runs import train
 
         return train(
             self.specs[model],
@@ -314,7 +312,7 @@ class Session:
 
 
 def _threshold_failures(row: Row, metric: Metric, bound: float | None) -> list[str]:
-    if row.value != row.value:  # NaN  # noqa: PLR0124
+    if row.value != row.value:  # NaN
         return [f"{row.where}: undefined, {row.reason}"]
     if bound is None or metric.badness(row.value) <= metric.badness(bound):
         return []
@@ -323,7 +321,7 @@ def _threshold_failures(row: Row, metric: Metric, bound: float | None) -> list[s
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+    from importlib.metadata import PackageNotFoundError, version
 
     found = {}
     names = ("anndata", "lightning", "numpy", "scanpy", "scikit-learn", "scipy", "torch")

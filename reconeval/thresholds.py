@@ -39,7 +39,7 @@ _LEAST = 1e-3
 
 def packaged_path() -> Path:
     """Return the thresholds that belong to the suite."""
-    from importlib.util import find_spec  # noqa: PLC0415
+    from importlib.util import find_spec
 
     spec = find_spec("reconeval.benchmarks")
     if spec is not None and spec.submodule_search_locations:
@@ -113,12 +113,12 @@ class Thresholds:
             msg = "--update-thresholds is refused in CI: run it at your desk and commit the file"
             raise UsageError(msg)
         if "site-packages" in self.path.parts or not os.access(self.path, os.W_OK):
-            msg = f"--update-thresholds cannot write {self.path}; pass --thresholds FILE of your own"
+            msg = f"--update-thresholds cannot write {self.path}; pass your own --thresholds FILE"
             raise UsageError(msg)
 
     def write(self) -> None:
         """Write the measured bands into the file, keeping its comments and floors."""
-        import tomlkit  # noqa: PLC0415
+        import tomlkit
 
         document = tomlkit.parse(self.path.read_text(encoding="utf-8"))
         for (dataset, split, model_key), bands in sorted(self.updates.items()):
@@ -155,9 +155,9 @@ def _table(path: Path, place: str, value: object) -> dict[str, Any]:
 
 
 def _check_bound(path: Path, place: str, bound: object, *, floor: bool) -> None:
-    values = [bound] if floor else bound
-    fits = isinstance(values, list) and len(values) == (1 if floor else 2)
-    if not fits or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):  # type: ignore[union-attr]
+    values: list[object] = [bound] if floor else bound if isinstance(bound, list) else []
+    fits = len(values) == (1 if floor else 2)
+    if not fits or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
         expected = "a number" if floor else "[low, high]"
         msg = f"--thresholds {path}: {place} = {bound!r}, expected {expected}"
         raise UsageError(msg)

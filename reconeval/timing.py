@@ -63,7 +63,7 @@ class Usage:
     peak_gpu_mb: float | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
-        import psutil  # noqa: PLC0415
+        import psutil
 
         self._process = psutil.Process()
         self._stop = threading.Event()

@@ -97,7 +97,7 @@ def register(metrics: Iterable[Metric]) -> None:
 def get_metric(name: str) -> Metric:
     """Return the metric of that name, or raise `UsageError` with the nearest ones."""
     if name not in METRICS:
-        from difflib import get_close_matches  # noqa: PLC0415
+        from difflib import get_close_matches
 
         near = get_close_matches(name, METRICS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -121,7 +121,7 @@ def score(metric: Metric, pair: Pair) -> Score:
     The value, or NaN with the reason: something the metric needs is missing, the numbers of
     cells differ for a paired metric, the prediction is not finite, or the metric is undefined.
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     missing = metric.needs - pair.truth.provides
     if missing:

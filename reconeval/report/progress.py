@@ -75,8 +75,8 @@ class Progress:
 
     @staticmethod
     def _make(terminal: TextIO) -> Bar:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.progress import (  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
             Progress,

@@ -95,9 +95,9 @@ def _table(
     *,
     color: bool,
 ) -> Table:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("model", vertical="bottom", no_wrap=True)
@@ -148,7 +148,7 @@ def _number(value: float) -> str:
 
 
 def _render(parts: Iterable[object], width: int, *, color: bool) -> list[str]:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     out = io.StringIO()
     console = Console(
@@ -164,7 +164,7 @@ def _render(parts: Iterable[object], width: int, *, color: bool) -> list[str]:
 
 
 def _legend(rows: Sequence[Row], width: int) -> Iterator[str]:
-    from textwrap import fill  # noqa: PLC0415
+    from textwrap import fill
 
     yield ""
     yield "↑ higher is better, ↓ lower is better, →x best at x; * or bold: best in its column"
