@@ -21,7 +21,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 wheel-test: $(READY)
-	$(BIN)/python tools/test_wheel.py
+	VENV=$(VENV) .ci/wheel
 
 setup: $(READY)
 

@@ -70,7 +70,7 @@ def _tables(rows: Sequence[Row], width: int, *, color: bool) -> Iterator[Table]:
     cells = {(row.model, row.metric): row for row in rows}
     first = max(5, *map(len, models)) + 2
     while metrics:
-        used, columns = first, []
+        used, columns = first, list[str]()
         while metrics and (not columns or used + _breadth(metrics[0], rows) <= width):
             used += _breadth(metrics[0], rows)
             columns.append(metrics.pop(0))

@@ -1,0 +1,472 @@
+"""The suite as a user runs it: `pytest benchmarks --model mymodel:Good`, in the user's folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# pytester restores sys.modules after each run in this process; what cannot be imported twice
+# has to be there before.
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression  # noqa: F401
+
+import reconeval.metrics  # noqa: F401
+from tests.conftest import ROOT
+from tests.example_models import BROKEN, GOOD, MEAN
+
+BENCHMARKS = str(ROOT / "benchmarks")
+METRICS = str(ROOT / "benchmarks" / "test_metrics.py")
+SMALL = ("--dataset", "pbmc68k", "--split", "iid")
+QUICK = (*SMALL, "--metrics", "r2,mse")
+
+
+@pytest.fixture(autouse=True)
+def user_folder(pytester, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    pytester.makepyfile(mymodel=GOOD, mean=MEAN, broken=BROKEN)
+    return pytester
+
+
+def bench(pytester, *args, models=("mymodel:Good",), path=METRICS):
+    flags = [flag for model in models for flag in ("--model", model)]
+    return pytester.runpytest(path, *flags, *args)
+
+
+def rows_of(path):
+    return json.loads(Path(path).read_text())["reconeval"]["rows"]
+
+
+class TestMainJob:
+    def test_the_whole_suite_passes_for_a_sound_model(self, pytester):
+        result = bench(pytester, *SMALL, "--benchmark-json=out.json", path=BENCHMARKS)
+        assert result.ret == 0
+        result.assert_outcomes(passed=result.parseoutcomes()["passed"], **_others(result))
+        document = json.loads(Path("out.json").read_text())
+        rows = {row["metric"]: row for row in document["reconeval"]["rows"]}
+        assert rows["mse"]["value"] > 0
+        assert rows["mse"]["verdict"] == "pass"
+        assert rows["mse"]["threshold"] > rows["mse"]["value"]
+        assert rows["train_seconds"]["value"] > 0
+        assert document["reconeval"]["schema"] == 1
+        benches = {one["group"]: one for one in document["benchmarks"]}
+        assert benches["train"]["stats"]["min"] == rows["train_seconds"]["value"]
+        assert benches["train"]["extra_info"]["peak_rss_mb"] > 0
+        assert benches["predict"]["stats"]["rounds"] == 5
+        assert benches["predict"]["extra_info"]["predict_cells_per_second"] > 0
+
+    def test_trains_once_per_seed_however_many_tests_read_it(self, pytester):
+        bench(pytester, *SMALL, "--seeds", "2", "-k", "not contract", path=BENCHMARKS)
+        assert Path("trainings.log").read_text() == "420 0\n420 1\n"
+
+    def test_the_table_has_all_models_and_marks_the_best(self, pytester):
+        result = bench(pytester, *QUICK, models=("mymodel:Good", "mean:Constant"))
+        result.stdout.fnmatch_lines(
+            ["*pbmc68k / iid*(210 test cells, 1 seed)*", "Good *[*]*", "Constant *"]
+        )
+
+    def test_seeds_give_mean_and_spread(self, pytester):
+        pytester.makepyfile(
+            noisy="""
+            import numpy as np
+            class Noisy:
+                def train(self, X, seed):
+                    self.seed = seed
+                def predict(self, X):
+                    return X + 1 + self.seed
+            """
+        )
+        bench(pytester, *QUICK, "--seeds=3", "--results=out.json", models=("noisy:Noisy",))
+        rows = json.loads(Path("out.json").read_text())["rows"]
+        mse = next(row for row in rows if row["metric"] == "mse")
+        assert mse["seeds"] == 3
+        assert [mse[k] for k in ("low", "value", "high")] == pytest.approx([1, 14 / 3, 9], 1e-4)
+
+    @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+    def test_results_are_written_also_when_a_test_fails(self, pytester, ending):
+        result = bench(
+            pytester, *QUICK, f"--results=out.{ending}", models=("mymodel:Good", "broken:Nan")
+        )
+        assert result.ret == 1
+        table = {
+            "csv": pd.read_csv,
+            "json": lambda path: pd.DataFrame(json.loads(Path(path).read_text())["rows"]),
+            "parquet": pd.read_parquet,
+        }[ending](f"out.{ending}")
+        assert sorted(set(table["model"])) == ["Good", "Nan"]
+        assert len(table) == 4
+
+    def test_the_same_command_twice_gives_the_same_values(self, pytester):
+        values = []
+        for name in ("a.json", "b.json"):
+            bench(pytester, *SMALL, f"--results={name}")
+            rows = json.loads(Path(name).read_text())["rows"]
+            values.append({row["metric"]: row["value"] for row in rows})
+        assert values[0] == values[1]
+        assert len(values[0]) > 10
+
+    def test_ids_can_be_selected_by_k(self, pytester):
+        result = bench(
+            pytester,
+            *QUICK,
+            *("-k", "n_components:5 and r2"),
+            models=("mymodel:Good?n_components=5", "mymodel:Good"),
+        )
+        result.assert_outcomes(passed=1, deselected=3)
+
+    def test_an_alias_names_rows(self, pytester):
+        bench(pytester, *QUICK, "--results=out.csv", models=("ours=mymodel:Good",))
+        assert set(pd.read_csv("out.csv")["model"]) == {"ours"}
+
+    def test_a_toml_file_brings_several_models(self, pytester):
+        pytester.path.joinpath("models.toml").write_text(
+            '[five]\ntarget = "mymodel:Good"\nkwargs = {n_components = 5}\n'
+            '[ten]\ntarget = "mymodel:Good"\nkwargs = {n_components = 10}\n'
+        )
+        bench(pytester, *QUICK, "--results=out.csv", models=("models.toml",))
+        table = pd.read_csv("out.csv")
+        mse = table[table["metric"] == "mse"].set_index("model")["value"]
+        assert mse["ten"] < mse["five"]
+
+    @pytest.mark.parametrize("name", ["PCA", "NMF", "TruncatedSVD"])
+    def test_scikit_learn_transformers_run_as_they_are(self, pytester, name):
+        model = f"sklearn.decomposition:{name}?n_components=8"
+        result = bench(pytester, *QUICK, "--results=out.csv", models=(model,))
+        assert result.ret == 0
+        assert set(pd.read_csv("out.csv")["model"]) == {f"{name}+n_components:8"}
+
+    def test_rows_travel_through_xdist(self, pytester):
+        pytest.importorskip("xdist")
+        result = pytester.runpytest_subprocess(
+            METRICS, "--model", "mymodel:Good", *QUICK, "-n1", "--results=out.csv"
+        )
+        assert result.ret == 0
+        assert len(pd.read_csv("out.csv")) == 2
+
+    def test_junit_carries_the_rows(self, pytester):
+        bench(pytester, *QUICK, "--junitxml=junit.xml")
+        assert "&quot;metric&quot;: &quot;mse&quot;" in Path("junit.xml").read_text()
+
+
+def _others(result):
+    return {k: v for k, v in result.parseoutcomes().items() if k in ("skipped", "deselected")}
+
+
+class TestGate:
+    @pytest.fixture
+    def baseline(self, pytester):
+        bench(pytester, *SMALL, "--benchmark-json=old.json", path=BENCHMARKS)
+        return Path("old.json")
+
+    def change(self, baseline, metric, **changes):
+        document = json.loads(baseline.read_text())
+        for row in document["reconeval"]["rows"]:
+            if row["metric"] == metric:
+                row.update(changes)
+        baseline.write_text(json.dumps(document))
+
+    def gated(self, pytester, *args, tolerance="mse:0.001", path=METRICS):
+        compare = ("--benchmark-compare=old.json", "--metric-compare-fail", tolerance)
+        return bench(pytester, *SMALL, *compare, *args, path=path)
+
+    def test_the_same_run_passes(self, pytester, baseline):
+        result = self.gated(pytester, path=BENCHMARKS)
+        assert result.ret == 0
+
+    def test_a_worse_score_fails_the_named_test_in_one_line(self, pytester, baseline):
+        self.change(baseline, "mse", value=0.1, low=0.1, high=0.1)
+        result = self.gated(pytester, "--metrics", "mse,r2")
+        assert result.ret == 1
+        result.assert_outcomes(passed=1, failed=1)
+        result.stdout.fnmatch_lines(
+            ["FAILED *test_metric*Good-pbmc68k-iid-mse* mse on pbmc68k/iid: 0.1 -> *, worse by *"]
+        )
+
+    def test_a_worse_score_within_tolerance_passes(self, pytester, baseline):
+        self.change(baseline, "mse", value=0.1, low=0.1, high=0.1)
+        assert self.gated(pytester, "--metrics", "mse", tolerance="mse:9").ret == 0
+
+    def test_without_the_option_a_worse_score_is_shown_only(self, pytester, baseline):
+        self.change(baseline, "mse", value=0.1, low=0.1, high=0.1)
+        result = bench(pytester, *QUICK, "--benchmark-compare=old.json", "--results=new.csv")
+        assert result.ret == 0
+        table = pd.read_csv("new.csv").set_index("metric")
+        assert table.loc["mse", "verdict"] == "pass: worse"
+        assert table.loc["mse", "baseline"] == 0.1
+        assert table.loc["r2", "verdict"] == "pass: same"
+
+    def test_another_dataset_version_is_incomparable(self, pytester, baseline):
+        self.change(baseline, "mse", dataset_sha256="0" * 64)
+        result = self.gated(pytester, "--metrics", "mse")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["*cannot be compared, the dataset changed*"])
+
+    def test_a_lost_row_fails_a_full_run_but_not_a_selection(self, pytester, baseline):
+        document = json.loads(baseline.read_text())
+        lost = dict(document["reconeval"]["rows"][0], metric="retired", value=0.5)
+        document["reconeval"]["rows"].append(lost)
+        baseline.write_text(json.dumps(document))
+        result = self.gated(pytester, path=BENCHMARKS)
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["lost since the baseline (1):", "*retired on pbmc68k/iid*"])
+        assert self.gated(pytester, "-k", "mse", path=BENCHMARKS).ret == 0
+        assert self.gated(pytester, path=METRICS).ret == 0
+
+    def test_costs_can_be_gated(self, pytester, baseline):
+        self.change(baseline, "train_seconds", value=1e-9, low=1e-9, high=1e-9)
+        result = self.gated(
+            pytester, "-k", "train_time", tolerance="train_seconds:50%", path=BENCHMARKS
+        )
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["*train_seconds on pbmc68k/iid: 1e-09 -> *"])
+
+
+class TestThresholds:
+    def test_a_model_below_the_floor_fails_in_one_line(self, pytester):
+        result = bench(pytester, *QUICK, models=("mean:Constant",))
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["FAILED *-mse* mse on pbmc68k/iid: *, expected at most *"])
+
+    def test_update_writes_then_fails_then_passes(self, pytester):
+        Path("mine.toml").write_text("# mine\n[pbmc68k.iid.floor]\nmse = 9.0\n")
+        options = (*QUICK, "--thresholds=mine.toml")
+        result = bench(pytester, *options, "--update-thresholds")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["bands written to mine.toml: review and commit them"])
+        text = Path("mine.toml").read_text()
+        assert "# mine" in text
+        assert '"mymodel:Good"' in text
+        assert bench(pytester, *options).ret == 0
+        worse = bench(pytester, *options, models=("mymodel:Good?n_components=1",))
+        assert worse.ret == 0  # another configuration is another model
+        Path("mymodel.py").write_text(GOOD.replace("n_components=20", "n_components=1"))
+        assert bench(pytester, *options).ret == 1
+
+    def test_update_is_refused_in_ci(self, pytester, monkeypatch):
+        Path("mine.toml").write_text("")
+        monkeypatch.setenv("CI", "true")
+        result = bench(pytester, *QUICK, "--thresholds=mine.toml", "--update-thresholds")
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(["ERROR: --update-thresholds is refused in CI*"])
+
+
+class TestMarks:
+    def test_gpu_tests_are_skipped_with_the_reason(self, pytester):
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a GPU")
+        result = bench(pytester, *SMALL, path=str(ROOT / "benchmarks" / "test_gpu.py"))
+        result.assert_outcomes(skipped=3)
+        result.stdout.fnmatch_lines(["SKIPPED * needs CUDA: *"])
+        assert not Path("trainings.log").exists()
+
+    def test_require_gpu_fails_them_before_anything_is_trained(self, pytester):
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a GPU")
+        path = str(ROOT / "benchmarks" / "test_gpu.py")
+        result = bench(pytester, *SMALL, "--require-gpu", path=path)
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["ERROR * --require-gpu: needs CUDA: *"])
+        assert not Path("trainings.log").exists()
+
+    def test_speed_tests_wait_to_be_asked(self, pytester):
+        result = bench(pytester, *QUICK, "--collect-only", "-q", path=BENCHMARKS)
+        assert "test_kernel_speed" not in result.stdout.str()
+        result = pytester.runpytest(BENCHMARKS, "-m", "speed", "--collect-only", "-q")
+        assert "test_kernel_speed" in result.stdout.str()
+        assert result.ret == 0
+
+
+class TestBadUse:
+    """Exit code 4 and one line before anything is trained; or exit 1 and the others' results."""
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            ("nowhere:Model", "*nowhere*"),
+            ("mymodel:Godo", "*Godo*did you mean Good*"),
+            ("mymodel:Good?n_component=3", "*takes no 'n_component'*did you mean n_components*"),
+            ("mymodel", "*mymodel*"),
+            ("mymodel:np", "*np*"),
+            ("instance:READY", "*instance*"),
+            ("syntax:Model", "*syntax*"),
+            ("missing.toml", "*missing.toml*"),
+        ],
+    )
+    def test_models(self, pytester, model, message):
+        pytester.makepyfile(instance="from mymodel import Good\nREADY = Good()", syntax="class")
+        self.refused(bench(pytester, *QUICK, models=("mymodel:Good", model)), message)
+
+    def refused(self, result, message):
+        assert result.ret == 4
+        lines = [line for line in result.errlines if line.strip()]
+        assert len(lines) == 1, lines
+        result.stderr.fnmatch_lines([f"ERROR: {message}"])
+        assert not Path("trainings.log").exists()
+
+    def test_no_model(self, pytester):
+        self.refused(bench(pytester, models=()), "benchmarks need a model: add --model*")
+
+    def test_one_name_for_two_models(self, pytester):
+        models = ("mymodel:Good", "mymodel:Good")
+        self.refused(bench(pytester, *QUICK, models=models), "*Good*")
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (("--dataset", "imune"), "--dataset imune: no such dataset*"),
+            (("--dataset", "missing.h5ad"), "--dataset missing.h5ad: no such*"),
+            (("--split", "random"), "--split random: unknown, expected one of iid, cell_type"),
+            (("--seeds", "0"), "--seeds 0: expected at least 1"),
+            (("--metrics", "r2,mze"), "unknown metric 'mze'; did you mean mse*"),
+            (("--results", "out.xlsx"), "--results out.xlsx: unknown ending*"),
+            (("--results", "no/out.csv"), "--results no/out.csv: folder*does not exist*"),
+            (("--thresholds", "no.toml"), "--thresholds no.toml: cannot be read*"),
+            (("--metric-compare-fail", "r2:0.1"), "--metric-compare-fail needs a baseline*"),
+            (
+                ("--metric-compare-fail", "r2", "--benchmark-compare=bad.json"),
+                "--metric-compare-fail r2: expected METRIC:TOLERANCE*",
+            ),
+            (("--benchmark-compare=missing.json",), "baseline missing.json: cannot be read*"),
+            (
+                ("--benchmark-compare=bad.json", "--metric-compare-fail=r2:0.1"),
+                "baseline bad.json: not a JSON file*",
+            ),
+        ],
+    )
+    def test_options(self, pytester, args, message):
+        Path("bad.json").write_text("{")
+        self.refused(bench(pytester, *args), message)
+
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            ("truncated", "*"),
+            ("nan", "*NaN*"),
+            ("negative", "*negative*"),
+            ("duplicate genes", "*gene*"),
+            ("no cell types", "*cell_type*"),
+        ],
+    )
+    def test_a_users_file(self, pytester, damage, message):
+        rng = np.random.default_rng(0)
+        X = np.log1p(rng.poisson(1.0, (60, 30))).astype("float32")
+        if damage in ("nan", "negative"):
+            X[3, 4] = np.nan if damage == "nan" else -1
+        data = anndata.AnnData(X, obs=pd.DataFrame({"kind": ["a", "b"] * 30}).set_index(_cells()))
+        data.var_names = [f"g{i}" for i in range(30)]
+        if damage == "duplicate genes":
+            data.var_names = ["g"] * 30
+        data.write_h5ad("mine.h5ad")
+        if damage == "truncated":
+            content = Path("mine.h5ad").read_bytes()
+            Path("mine.h5ad").write_bytes(content[: len(content) // 2])
+        key = "cell_type" if damage == "no cell types" else "kind"
+        result = bench(pytester, "--dataset", "mine.h5ad", "--cell-type-key", key)
+        self.refused(result, f"*mine.h5ad*{message}")
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            ("Raises", "*raised ValueError: no good*"),
+            ("RaisesLate", "*raised RuntimeError: lost my weights*"),
+            ("Exits", "*SystemExit*"),
+            ("Nan", "*NaN*"),
+            ("Narrow", "*(210, 764)*(210, 765)*"),
+            ("Generator", "*generator*"),
+        ],
+    )
+    def test_a_broken_model_does_not_take_others_along(self, pytester, model, message):
+        models = (f"broken:{model}", "mymodel:Good")
+        result = bench(pytester, *QUICK, "--results=out.csv", models=models)
+        assert result.ret == 1
+        result.assert_outcomes(passed=2, failed=2)
+        result.stdout.fnmatch_lines([f"FAILED *{model}-pbmc68k-iid-mse*{message}"])
+        result.stdout.no_fnmatch_line("*Traceback*")
+        table = pd.read_csv("out.csv")
+        assert table[table["model"] == "Good"]["value"].notna().all()
+        assert table[table["model"] == model]["value"].isna().all()
+
+
+def _cells():
+    return pd.Index([f"c{i}" for i in range(60)])
+
+
+class TestNeighbours:
+    def test_a_strangers_own_suite_is_left_alone(self, pytester):
+        pytester.makepyfile(
+            test_theirs="""
+            import pytest
+
+            @pytest.fixture
+            def model():
+                return 1
+
+            @pytest.fixture
+            def metric():
+                return "r2"
+
+            def test_x(model, metric):
+                assert model == 1
+            """
+        )
+        result = pytester.runpytest("test_theirs.py")
+        result.assert_outcomes(passed=1)
+        result.stdout.no_fnmatch_line("*reconeval 0*")
+
+    def test_collecting_loads_nothing_heavy(self, pytester):
+        code = (
+            "import sys, pytest; "
+            f"code = pytest.main([{BENCHMARKS!r}, '--collect-only', '-q', "
+            "'--model', 'models:ReconPCA']); "
+            "heavy = {'torch', 'anndata', 'scanpy', 'lightning', 'pandas', 'scipy', 'sklearn'}; "
+            "print('code', int(code), 'heavy', sorted(heavy & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert "code 0 heavy []" in done.stdout, done.stdout + done.stderr
+
+    def test_importing_the_package_loads_nothing_but_the_standard_library(self):
+        code = "import sys, reconeval; print(sorted({'numpy', 'torch'} & set(sys.modules)))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert done.stdout.strip() == "[]"
+
+    def test_the_suite_runs_by_package_name(self, pytester):
+        result = pytester.runpytest(
+            "--pyargs", "reconeval.benchmarks", "--model", "mymodel:Good", *QUICK, "-k", "metric"
+        )
+        assert result.ret == 0
+        result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
+
+    def test_a_damaged_frozen_file_is_refused(self, pytester, tmp_path):
+        copy = tmp_path / "copy"
+        shutil.copytree(
+            ROOT / "reconeval", copy / "reconeval", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        shutil.copytree(ROOT / "benchmarks", copy / "benchmarks")
+        shutil.copy(ROOT / "conftest.py", copy)
+        frozen = next((copy / "reconeval" / "datasets" / "frozen").glob("pbmc68k*.h5ad"))
+        content = bytearray(frozen.read_bytes())
+        content[len(content) // 2] ^= 1
+        frozen.write_bytes(content)
+        Path(copy, "mymodel.py").write_text(GOOD)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+                *("benchmarks/test_metrics.py", "--model", "mymodel:Good", *QUICK),
+            ],
+            cwd=copy,
+            env={"PYTHONPATH": str(copy), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert "pbmc68k" in done.stderr
+        assert "sha256" in done.stderr or "checksum" in done.stderr
