@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from reconeval import runs
 from reconeval.costs import COSTS, find
-from reconeval.errors import ModelError
+from reconeval.errors import ReconevalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +33,13 @@ PREDICTION_ATOL = 1e-3
 @pytest.fixture(scope="session")
 def on_gpu(model: ModelSpec, case: Case, session: Session) -> Run:
     """The model trained with `accelerator="gpu"`, for the first seed."""
-    if not model.takes("accelerator"):
-        pytest.skip(f"{model.id}.train takes no accelerator: it cannot be asked to use the GPU")
     seed = session.options.seeds[0]
     try:
         fit = runs.fit(model, case, seed, accelerator="gpu", verbose=session.options.verbose)
-    except ModelError as error:
+    except ReconevalError as error:
         pytest.fail(str(error), pytrace=False)
+    if "accelerator" not in inspect.signature(fit.model.train).parameters:
+        pytest.skip(f"{model.id}.train takes no accelerator: it cannot be asked to use the GPU")
     return runs.Run(model, case, [fit])
 
 

@@ -151,11 +151,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     places = ", ".join(f"{dataset}/{split}" for dataset, split in session.places)
     run = session.environment
-    versions = ", ".join(f"{name} {run['versions'][name]}" for name in ("torch", "numpy"))
+    versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     return [
         f"reconeval {run['reconeval']}: {', '.join(session.specs)} on {places}",
-        f"seeds {', '.join(map(str, run['seeds']))}; {run['device']}; {versions}"
-        + (f"; baseline {session.options.baseline}" if session.baseline else ""),
+        f"seeds {', '.join(map(str, run['seeds']))} on {run['device']}; {versions}",
+        *([f"baseline {session.options.baseline}"] if session.baseline else []),
     ]
 
 
@@ -251,8 +251,7 @@ class _Benchmarks:
             color = out.hasmarkup
             for line in summary_lines(run.rows, self.lost, width=width, color=color):
                 out.write_line(line)
-        for path in (run.options.results,):
-            if path is not None and run.rows:
-                out.write_line(f"rows written to {path}")
+        if run.options.results is not None and run.rows:
+            out.write_line(f"rows written to {run.options.results}")
         if run.options.update_thresholds and run.thresholds.updates:
             out.write_line(f"bands written to {run.thresholds.path}: review and commit them")

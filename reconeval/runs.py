@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reconeval.calls import call_model, checked_prediction
-from reconeval.errors import ModelError
+from reconeval.errors import ReconevalError
 from reconeval.metrics.pair import Pair, Truth
 from reconeval.metrics.registry import METRICS, Score, score
 from reconeval.offers import constructor_offers, train_offers, training_data
@@ -143,7 +143,7 @@ class Run:
                 start = time.perf_counter()
                 self._scores[metric.name] = [score(metric, fit.pair) for fit in self.fits]
                 self.metric_seconds[metric.name] = time.perf_counter() - start
-            except ModelError as error:
+            except ReconevalError as error:
                 self._scores[metric.name] = [Score(math.nan, str(error))]
         return self._scores[metric.name]
 
@@ -236,7 +236,7 @@ def train(
         progress(f"training {spec.id} on {case.name}, seed {seed}")
         try:
             fits.append(fit(spec, case, seed, accelerator=accelerator, verbose=verbose))
-        except ModelError as error:
+        except ReconevalError as error:
             return Run(spec, case, [], str(error))
     return Run(spec, case, fits)
 

@@ -5,9 +5,6 @@ Nothing here knows of pytest; `plugin` translates options and hooks.
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,17 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconeval import __version__, gate
+from reconeval import gate
 from reconeval.costs import find
+from reconeval.environment import environment
 from reconeval.errors import UsageError
 from reconeval.rows import SCHEMA, Row, check_results_path, latest, write_results
-from reconeval.thresholds import Thresholds
+from reconeval.thresholds import Thresholds, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from reconeval.gate import Tolerance
-    from reconeval.metrics.registry import Metric
     from reconeval.runs import Case, Run
     from reconeval.spec import ModelSpec
 
@@ -248,7 +245,7 @@ class Session:
         """
         metric = find(row.metric)
         bound = self.thresholds.bound(row, spec.key, metric)
-        failures = _threshold_failures(row, metric, bound)
+        failures = shortfall(row, metric, bound)
         verdict = ""
         known: float | None = None
         if self.baseline:
@@ -282,17 +279,12 @@ class Session:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, machine and command line of this run."""
+        started = datetime.fromtimestamp(self._start, tz=UTC).isoformat(timespec="seconds")
         return {
-            "reconeval": __version__,
-            "versions": _versions(),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "system": platform.system(),
-            "cpu_count": os.cpu_count(),
+            **environment(),
             "device": self.options.accelerator,
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "seeds": list(self.options.seeds),
-            "start": datetime.fromtimestamp(self._start, tz=UTC).isoformat(timespec="seconds"),
+            "start": started,
         }
 
     def document(self) -> Mapping[str, Any]:
@@ -309,25 +301,3 @@ class Session:
         if self.options.results is not None:
             rows: Sequence[Row] = latest(self.rows)
             write_results(self.options.results, rows, self.document()["run"])
-
-
-def _threshold_failures(row: Row, metric: Metric, bound: float | None) -> list[str]:
-    if row.value != row.value:  # NaN
-        return [f"{row.where}: undefined, {row.reason}"]
-    if bound is None or metric.badness(row.value) <= metric.badness(bound):
-        return []
-    way = {True: "at least", False: "at most", None: f"as near to {metric.best:g} as"}
-    return [f"{row.where}: {row.value:.4g}, expected {way[metric.higher_is_better]} {bound:.4g}"]
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    names = ("anndata", "lightning", "numpy", "scanpy", "scikit-learn", "scipy", "torch")
-    for name in (*names, "pytest", "pytest-benchmark"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # an optional part of a slim install
-            continue
-    return found

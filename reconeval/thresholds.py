@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row
 
-__all__ = ["Thresholds", "packaged_path"]
+__all__ = ["Thresholds", "packaged_path", "shortfall"]
 
 # A band is the spread over seeds widened by this many standard deviations, and never narrower
 # than this share of the value: another processor rounds differently.
@@ -161,3 +161,13 @@ def _check_bound(path: Path, place: str, bound: object, *, floor: bool) -> None:
         expected = "a number" if floor else "[low, high]"
         msg = f"--thresholds {path}: {place} = {bound!r}, expected {expected}"
         raise UsageError(msg)
+
+
+def shortfall(row: Row, metric: Metric, bound: float | None) -> list[str]:
+    """Return the failure in one line if a row misses its bound or is undefined, else nothing."""
+    if math.isnan(row.value):
+        return [f"{row.where}: undefined, {row.reason}"]
+    if bound is None or metric.badness(row.value) <= metric.badness(bound):
+        return []
+    way = {True: "at least", False: "at most", None: f"as near to {metric.best:g} as"}
+    return [f"{row.where}: {row.value:.4g}, expected {way[metric.higher_is_better]} {bound:.4g}"]
