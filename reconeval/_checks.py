@@ -1,0 +1,264 @@
+"""The checks of the contract, one function each.
+
+A check returns when the model holds to the rule, raises `Violation` with the figures when it
+does not, and `NotOffered` where the model does not have the ability. Its docstring is the rule,
+said to the model, and is shown beside a violation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reconeval.errors import ModelError, ReconevalError, UsageError
+from reconeval.protocols import ReconstructionModel, task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconeval._typing import FloatArray
+    from reconeval.contract import Subject
+
+__all__ = ["ATOL", "FUNCTIONS", "RTOL", "NotOffered", "Violation", "largest_excess"]
+
+# What rounding may change: BLAS sums float32 in another order for another number of rows. The
+# absolute part is relative to the largest prediction, since large terms cancel in small ones.
+RTOL = 1e-4
+ATOL = 1e-5
+
+# Errors that say where the code broke, not what the caller did wrong.
+_ACCIDENTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+
+
+class Violation(ModelError):  # noqa: N818  (the word of the contract)
+    """A model broke a rule of the contract; the message holds the figures."""
+
+
+class NotOffered(ModelError):  # noqa: N818  (a state of the model, not a fault)
+    """The model does not have the ability that the check is about."""
+
+
+def largest_excess(got: FloatArray, expected: FloatArray) -> str:
+    """Say how far two predictions differ.
+
+    Parameters
+    ----------
+    got, expected
+        Arrays of one shape (n_cells, n_genes).
+
+    Returns
+    -------
+    The difference in words, or nothing if it is within `RTOL` and `ATOL`.
+    """
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    off = np.abs(got.astype(np.float64) - expected)
+    beyond = off > ATOL * scale + RTOL * np.abs(expected)
+    if not beyond.any():
+        return ""
+    return (
+        f"by up to {off.max():.3g} in {int(beyond.sum())} of {off.size} values "
+        f"(allowed {RTOL:g} relative + {ATOL * scale:.1g})"
+    )
+
+
+def _same(got: FloatArray, expected: FloatArray, finding: str) -> None:
+    excess = largest_excess(got, expected)
+    if excess:
+        msg = f"{finding} {excess}"
+        raise Violation(msg)
+
+
+def check_signatures(subject: Subject) -> None:
+    """Build an instance that has train(...) and predict(X)."""
+    model = subject.fresh()
+    if isinstance(model, type):
+        msg = f"building returned the class {model.__name__} itself, expected an instance of it"
+        raise Violation(msg)
+    try:
+        task = task_of(model)
+    except UsageError as error:
+        raise Violation(str(error)) from None
+    try:
+        inspect.signature(model.predict).bind(subject.X)
+    except TypeError as error:
+        msg = f"predict cannot be called with the cells alone ({error})"
+        raise Violation(msg) from None
+    if task != subject.spec.task or not isinstance(model, ReconstructionModel):
+        msg = f"the class was read as {subject.spec.task}, its instance as {task}"
+        raise Violation(msg)
+
+
+def check_training(subject: Subject) -> None:
+    """Train to the end."""
+    _ = subject.trained
+
+
+def check_prediction(subject: Subject) -> None:
+    """Return a finite floating numpy array of the shape of the input."""
+    _ = subject.prediction
+
+
+def check_input_untouched(subject: Subject) -> None:
+    """Leave the input of predict as it was, its values and its flags."""
+    X = subject.X.copy()
+    before = (X.shape, X.dtype, X.flags.writeable)
+    subject.call("predict", subject.trained.predict, X)
+    after = (X.shape, X.dtype, X.flags.writeable)
+    if after != before:
+        msg = f"predict changed (shape, dtype, writeable) of its input from {before} to {after}"
+        raise Violation(msg)
+    changed = int((X != subject.X).sum())
+    if changed:
+        msg = f"predict changed {changed} of {X.size} values of its input; work on a copy"
+        raise Violation(msg)
+
+
+def check_read_only_input(subject: Subject) -> None:
+    """Predict read-only input like any other and leave it read-only."""
+    X = subject.X.copy()
+    X.flags.writeable = False
+    got = subject.predict(X)
+    if X.flags.writeable:
+        msg = "predict made its read-only input writeable; work on a copy"
+        raise Violation(msg)
+    _same(got, subject.prediction, "the prediction for read-only input differs")
+
+
+def check_same_seed(subject: Subject) -> None:
+    """Become the same model when trained with the same seed."""
+    finding = f"two models trained with seed {subject.seed} differ"
+    _same(subject.twin_prediction, subject.prediction, finding)
+
+
+def check_repeated_prediction(subject: Subject) -> None:
+    """Predict the same for the same cells every time."""
+    got = subject.predict(subject.X.copy())
+    _same(got, subject.prediction, "a second prediction for the same cells differs")
+
+
+def check_batch_composition(subject: Subject) -> None:
+    """Predict a cell the same in small batches as in large ones."""
+    n = len(subject.X)
+    parts = [part.copy() for part in np.split(subject.X, [1, max(2, n // 3)]) if len(part)]
+    got = np.concatenate([subject.predict(part) for part in parts])
+    sizes = " + ".join(str(len(part)) for part in parts)
+    _same(got, subject.prediction, f"predicting {sizes} cells instead of {n} at once differs")
+
+
+def check_cell_order(subject: Subject) -> None:
+    """Predict a cell the same wherever it stands in the input."""
+    order = np.random.default_rng(subject.seed).permutation(len(subject.X))
+    got = subject.predict(subject.X[order])
+    _same(got, subject.prediction[order], "the prediction for shuffled cells differs")
+
+
+def check_other_cells(subject: Subject) -> None:
+    """Predict a cell the same whatever the other cells of the input are."""
+    X, kept = subject.X.copy(), len(subject.X) // 2
+    X[kept:] = 2 * np.roll(X[kept:], 1, axis=1)
+    finding = f"the prediction of {kept} cells differs when the other {len(X) - kept} change,"
+    _same(subject.predict(X)[:kept], subject.prediction[:kept], finding)
+
+
+def check_one_cell(subject: Subject) -> None:
+    """Predict a single cell."""
+    subject.predict(subject.X[:1].copy())
+
+
+def check_sparse_input(subject: Subject) -> None:
+    """Refuse sparse input with TypeError or ValueError, or predict it like dense input."""
+    from scipy.sparse import csr_matrix
+
+    model, expected = subject.trained, subject.prediction
+    try:
+        raw = subject.call("predict (sparse input)", model.predict, csr_matrix(subject.X))
+    except ModelError as error:
+        cause = error.__cause__
+        # torch refuses sparse matrices with RuntimeError.
+        if isinstance(cause, (TypeError, ValueError, RuntimeError)):
+            msg = f"sparse input is refused with {type(cause).__name__}"
+            raise NotOffered(msg) from None
+        raise Violation(str(error)) from error
+    got = subject.checked(raw, subject.X.shape, "predict (sparse input)")
+    _same(got, expected, "the prediction for sparse input differs")
+
+
+def check_float_types(subject: Subject) -> None:
+    """Predict the same for float32 and float64 input of equal values."""
+    single = subject.X.astype(np.float32)
+    got = subject.predict(single.astype(np.float64))
+    finding = "the predictions for float64 and float32 input of equal values differ"
+    _same(got, subject.predict(single), finding)
+
+
+def check_save_load(subject: Subject) -> None:
+    """Predict the same after saving and loading."""
+    model = subject.trained
+    if not all(callable(getattr(model, name, None)) for name in ("save", "load")):
+        msg = "the model has no save and load"
+        raise NotOffered(msg)
+    expected = subject.prediction
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        subject.call("save", model.save, path)
+        restored = _load(subject, path)
+        got = subject.predict(subject.X.copy(), restored)
+    _same(got, expected, "the prediction of the loaded model differs")
+
+
+def _load(subject: Subject, path: Path) -> Any:
+    fresh = subject.fresh()
+    own = isinstance(inspect.getattr_static(fresh, "load"), (classmethod, staticmethod))
+    load: Callable[[Path], Any] = fresh.load
+    loaded = subject.call("load", load, path)
+    if loaded is None and own:
+        msg = "the class's own load returned None, expected the model"
+        raise Violation(msg)
+    return fresh if loaded is None else loaded
+
+
+def check_trained_afresh(subject: Subject) -> None:
+    """Start afresh when trained again, with nothing left of an earlier training."""
+    finding = "a model that was trained on other data before differs from a new one"
+    _same(subject.retrained_prediction, subject.prediction, finding)
+
+
+def check_untrained(subject: Subject) -> None:
+    """Fail with an error that says so when asked to predict before training."""
+    model = subject.fresh()
+    try:
+        subject.call("predict (untrained)", model.predict, subject.X.copy())
+    except ReconevalError as error:
+        cause = error.__cause__ or error  # a model may raise an error of reconeval's own
+        # scikit-learn's NotFittedError is a ValueError and, for old callers, an AttributeError.
+        accident = isinstance(cause, _ACCIDENTS) and not isinstance(cause, ValueError)
+        if not accident and str(cause).strip():
+            return
+        msg = f'{error}; raise RuntimeError("call train first") instead'
+        raise Violation(msg) from error
+    msg = 'predict returned before any training; raise RuntimeError("call train first") instead'
+    raise Violation(msg)
+
+
+FUNCTIONS: tuple[Callable[[Subject], None], ...] = (
+    check_signatures,
+    check_untrained,
+    check_training,
+    check_prediction,
+    check_input_untouched,
+    check_read_only_input,
+    check_repeated_prediction,
+    check_batch_composition,
+    check_cell_order,
+    check_other_cells,
+    check_one_cell,
+    check_sparse_input,
+    check_float_types,
+    check_save_load,
+    check_same_seed,
+    check_trained_afresh,
+)

@@ -1,0 +1,94 @@
+"""The text after `?` in a model's name: `n_latent=32&n_hidden=[128,64]&train.max_epochs=50`."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, Any
+
+from reconeval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["parse_settings", "settings_id"]
+
+TRAIN = "train."
+
+_WORDS = {"true": True, "false": False, "none": None}
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def parse_settings(text: str, *, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read settings.
+
+    Parameters
+    ----------
+    text
+        `key=value` pairs separated by `&` or `,`, outside brackets and quotes. Values are Python
+        literals; `true`, `false` and `none` in any case; anything else is the text itself.
+    where
+        Begins the message of an error.
+
+    Returns
+    -------
+    Arguments of the constructor, and those of `train`, whose keys begin with `train.`.
+
+    Raises
+    ------
+    UsageError
+        If a pair has no `=`, a key is no name or comes twice, or a bracket or quote stays open.
+    """
+    settings: dict[str, Any] = {}
+    for pair in _pairs(text, where):
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals or not key.removeprefix(TRAIN).isidentifier():
+            msg = f"{where}: expected key=value, got {pair!r}; put text with commas in quotes"
+            raise UsageError(msg)
+        if key in settings:
+            msg = f"{where}: {key!r} is given twice; keep one"
+            raise UsageError(msg)
+        settings[key] = _value(value.strip())
+    train = {
+        key.removeprefix(TRAIN): value for key, value in settings.items() if key.startswith(TRAIN)
+    }
+    return {key: value for key, value in settings.items() if not key.startswith(TRAIN)}, train
+
+
+def settings_id(kwargs: Mapping[str, Any], train_kwargs: Mapping[str, Any]) -> str:
+    """Return settings as they stand in a model's id, `+key:value` each, sorted by key."""
+    named = dict(kwargs) | {TRAIN + key: value for key, value in train_kwargs.items()}
+    return "".join(f"+{key}:{_shown(named[key])}" for key in sorted(named))
+
+
+def _pairs(text: str, where: str) -> Iterator[str]:
+    start, quote, open_brackets = 0, "", [""]
+    for position, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in _CLOSING:
+            open_brackets.append(_CLOSING[char])
+        elif char == open_brackets[-1]:
+            open_brackets.pop()
+        elif char in "&," and len(open_brackets) == 1:
+            yield text[start:position]
+            start = position + 1
+    if quote or len(open_brackets) > 1:
+        msg = f"{where}: {quote or open_brackets[-1]} is missing at the end of {text[start:]!r}"
+        raise UsageError(msg)
+    yield text[start:]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return _WORDS.get(text.lower(), text)
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else re.sub(r"[\s\[\](){}'\"]", "", repr(value))
+    return re.sub(r"[^A-Za-z0-9_:+\-./]", "-", text)

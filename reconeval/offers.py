@@ -1,0 +1,184 @@
+"""What the harness offers to a model's constructor and to its `train`, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconeval.filling import Offer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from reconeval._typing import FloatArray
+    from reconeval.datasets import Dataset, Split
+
+__all__ = [
+    "CONSTRUCTOR_OFFERS",
+    "TRAIN_OFFERS",
+    "TrainingData",
+    "constructor_offers",
+    "train_offers",
+    "training_data",
+]
+
+CONSTRUCTOR_OFFERS = ("input_dim", "n_input", "n_genes", "seed", "random_state")
+TRAIN_OFFERS = (
+    "X",
+    "val_X",
+    "adata",
+    "counts",
+    "obs",
+    "datamodule",
+    "seed",
+    "random_state",
+    "max_epochs",
+    "accelerator",
+    "enable_progress_bar",
+    "logger",
+)
+
+BATCH_SIZE = 64
+MAX_EPOCHS = 100
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingData:
+    """All that a model may see in training: never a test cell.
+
+    Attributes
+    ----------
+    X, val_X
+        Arrays of shape (n_cells, n_genes), log1p of counts per 10 000. Training and validation
+        cells; None without validation cells.
+    genes
+        n_genes gene names, in column order.
+    counts, val_counts
+        Raw counts of the same cells, or None.
+    obs, val_obs
+        Annotations of the same cells, or None.
+    """
+
+    X: FloatArray
+    genes: tuple[str, ...]
+    val_X: FloatArray | None = None
+    counts: FloatArray | None = None
+    val_counts: FloatArray | None = None
+    obs: pd.DataFrame | None = None
+    val_obs: pd.DataFrame | None = None
+
+    def adata(self) -> AnnData:
+        """Return a fresh AnnData of the training cells alone, counts in `layers["counts"]`.
+
+        It is made from the arrays, not cut out of the dataset: `uns`, `obsm` and `varm` of a
+        user's file may have been computed with the test cells.
+        """
+        import pandas as pd
+        from anndata import AnnData
+
+        obs = pd.DataFrame(index=[str(row) for row in range(len(self.X))])
+        adata = AnnData(
+            self.X.copy(),
+            obs=obs if self.obs is None else self.obs.copy(),
+            var=pd.DataFrame(index=list(self.genes)),
+        )
+        if self.counts is not None:
+            adata.layers["counts"] = self.counts.copy()
+        return adata
+
+
+def training_data(dataset: Dataset, split: Split) -> TrainingData:
+    """Take the training and validation cells of a split.
+
+    Parameters
+    ----------
+    dataset
+        The cells.
+    split
+        Row numbers into them.
+
+    Returns
+    -------
+    The cells of the split's `train` and `val`; `val_*` is None where it has no validation cells.
+    """
+    X, counts, obs = dataset.X, dataset.counts, dataset.adata.obs
+    train, val = split.train, split.val
+    some = len(val) > 0
+    return TrainingData(
+        X=X[train],
+        genes=dataset.genes,
+        val_X=X[val] if some else None,
+        counts=None if counts is None else counts[train],
+        val_counts=None if counts is None or not some else counts[val],
+        obs=obs.iloc[train],
+        val_obs=obs.iloc[val] if some else None,
+    )
+
+
+def constructor_offers(*, n_genes: int, seed: int) -> dict[str, Offer]:
+    """Return what a constructor can ask for by name.
+
+    Parameters
+    ----------
+    n_genes
+        Number of genes, for `input_dim`, `n_input` and `n_genes`.
+    seed
+        For `seed` and `random_state`.
+
+    Returns
+    -------
+    Offers by name, those of `CONSTRUCTOR_OFFERS`.
+    """
+    values = {"input_dim": n_genes, "n_input": n_genes, "n_genes": n_genes}
+    values |= {"seed": seed, "random_state": seed}
+    return {name: _value(value) for name, value in values.items()}
+
+
+def train_offers(
+    data: TrainingData, *, seed: int, accelerator: str = "cpu", progress: bool = False
+) -> dict[str, Offer]:
+    """Return what `train` can ask for by name.
+
+    Parameters
+    ----------
+    data
+        The training cells.
+    seed
+        For `seed`, `random_state` and the batches of `datamodule`.
+    accelerator
+        `cpu` or `gpu`, as Lightning names it.
+    progress
+        For `enable_progress_bar`.
+
+    Returns
+    -------
+    Offers by name, those of `TRAIN_OFFERS` that the data have. Each is made afresh for the call
+    that takes it, so that a model that changes its training data harms nobody else.
+    """
+
+    def datamodule() -> Any:
+        from reconeval.datamodule import InMemoryDataModule
+
+        val_X = None if data.val_X is None else data.val_X.copy()
+        return InMemoryDataModule(data.X.copy(), batch_size=BATCH_SIZE, val_X=val_X, seed=seed)
+
+    offers = {
+        "X": Offer(data.X.copy),
+        "adata": Offer(data.adata),
+        "datamodule": Offer(datamodule),
+        "seed": _value(seed),
+        "random_state": _value(seed),
+        "max_epochs": Offer(lambda: MAX_EPOCHS, only_if_required=True),
+        "accelerator": _value(accelerator),
+        "enable_progress_bar": _value(progress),
+        "logger": Offer(lambda: False),
+    }
+    for name, table in {"val_X": data.val_X, "counts": data.counts, "obs": data.obs}.items():
+        if table is not None:
+            offers[name] = Offer(table.copy)
+    return offers
+
+
+def _value(value: Any) -> Offer:
+    return Offer(lambda: value)

@@ -1,0 +1,268 @@
+"""What the user asks for with `--model`, read and checked without building anything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconeval._loading import class_of, load_target
+from reconeval._models_file import check_table, read_models_file
+from reconeval._settings import parse_settings, settings_id
+from reconeval.adapters import adapt
+from reconeval.contract import check_names
+from reconeval.errors import UsageError
+from reconeval.filling import check_keywords, fill, hint, plan, signature_of
+from reconeval.offers import CONSTRUCTOR_OFFERS, TRAIN_OFFERS
+from reconeval.protocols import method_parameters, task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from reconeval.filling import Offer
+
+__all__ = ["ModelSpec", "parse_models"]
+
+_ID = re.compile(r"[A-Za-z0-9_:+\-./]+")  # what a -k expression of pytest can hold
+_TOML = re.compile(r"(?P<path>.+\.toml)(?::(?P<alias>[^:]+))?")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelSpec:
+    """A model as the user named it.
+
+    Attributes
+    ----------
+    id
+        Unique in a run; the alias, or the class with its settings. Letters, digits, `_:+-./`.
+    source
+        What the user typed.
+    target
+        `MODULE:CLASS`.
+    task
+        One of `reconeval.protocols.TASKS`.
+    kwargs, train_kwargs
+        What the user wrote for the constructor and for `train`.
+    exceptions
+        Checks of the contract that the model is known to fail, with the reason.
+    factory
+        Makes the model: the class, a function, or an adapter around a class.
+    """
+
+    id: str
+    source: str
+    target: str
+    task: str
+    factory: Callable[..., Any] = field(repr=False)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    train_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The target with its settings: the same whatever the alias."""
+        return self.target + settings_id(self.kwargs, self.train_kwargs)
+
+    @property
+    def name(self) -> str:
+        """The name of the class, without its module."""
+        return self.target.rpartition(":")[2]
+
+    def build(self, offers: Mapping[str, Offer]) -> Any:
+        """Make the model, its arguments filled by name.
+
+        Parameters
+        ----------
+        offers
+            As `reconeval.offers.constructor_offers` makes them.
+
+        Returns
+        -------
+        A new, untrained model.
+
+        Raises
+        ------
+        UsageError
+            If the constructor requires what nothing offers; errors of the model's own pass.
+        """
+        where = f"{self.source}: {self.name}()"
+        args, kwargs = fill(self.factory, offers, self.kwargs, where=where)
+        return self.factory(*args, **kwargs)
+
+    def train(self, model: Any, offers: Mapping[str, Offer]) -> None:
+        """Train the model, the arguments of `train` filled by name.
+
+        Parameters
+        ----------
+        model
+            What `build` returned.
+        offers
+            As `reconeval.offers.train_offers` makes them.
+
+        Raises
+        ------
+        UsageError
+            If `train` requires what nothing offers; errors of the model's own pass.
+        """
+        where = f"{self.source}: {self.name}.train()"
+        args, kwargs = fill(model.train, offers, self.train_kwargs, where=where, lone="X")
+        model.train(*args, **kwargs)
+
+
+def parse_models(
+    texts: Sequence[str], *, folder: Path | None = None, option: str = "--model "
+) -> list[ModelSpec]:
+    """Read the models that the user asked for; imports their modules, builds nothing.
+
+    Parameters
+    ----------
+    texts
+        Each `[ALIAS=]MODULE:CLASS[?key=value&train.key=value]`, `FILE.toml` for all models of a
+        file, or `FILE.toml:ALIAS` for one.
+    folder
+        Where modules and files are looked up first; default the current folder.
+    option
+        Stands before the text in messages.
+
+    Returns
+    -------
+    The models in the order asked for.
+
+    Raises
+    ------
+    UsageError
+        If something cannot be read, imported or filled, or if two models have one id.
+    """
+    folder = Path.cwd() if folder is None else folder
+    specs: dict[str, ModelSpec] = {}
+    for text in texts:
+        for spec in _parse(text, folder, option):
+            if spec.id in specs:
+                first, second = specs[spec.id].source, spec.source
+                msg = f"{option}{second}: has the id {spec.id!r} of {option}{first}; "
+                msg += f"name one of them: {option}ALIAS={second}"
+                raise UsageError(msg)
+            specs[spec.id] = spec
+    return list(specs.values())
+
+
+def _parse(text: str, folder: Path, option: str) -> Iterable[ModelSpec]:
+    where = option + text
+    toml = _TOML.fullmatch(text)
+    if toml is not None:
+        yield from _parse_file(folder / toml["path"], toml["alias"], text, folder, option)
+        return
+    head, question, query = text.partition("?")
+    alias, equals, target = head.rpartition("=")
+    if equals:
+        _check_alias(alias, where=where)
+    kwargs, train_kwargs = parse_settings(query, where=where) if question else ({}, {})
+    yield _make(
+        alias or None,
+        text,
+        target,
+        kwargs=kwargs,
+        train_kwargs=train_kwargs,
+        folder=folder,
+        where=where,
+    )
+
+
+def _parse_file(
+    path: Path, wanted: str | None, text: str, folder: Path, option: str
+) -> Iterable[ModelSpec]:
+    tables = read_models_file(path, where=option + text)
+    if wanted is not None and wanted not in tables:
+        msg = f"{option}{text}: no table [{wanted}]{hint(wanted, tables)}"
+        raise UsageError(msg)
+    for alias in tables if wanted is None else [wanted]:
+        source = f"{text}:{alias}" if wanted is None else text
+        where = option + source
+        _check_alias(alias, where=where)
+        table = tables[alias]
+        check_table(table, where=where)
+        yield _make(
+            alias,
+            source,
+            table["target"],
+            kwargs=table.get("kwargs", {}),
+            train_kwargs=table.get("train", {}),
+            exceptions=table.get("exceptions", {}),
+            folder=folder,
+            where=where,
+        )
+
+
+def _make(
+    alias: str | None,
+    source: str,
+    target: str,
+    *,
+    kwargs: Mapping[str, Any],
+    train_kwargs: Mapping[str, Any],
+    exceptions: Mapping[str, str] | None = None,
+    folder: Path,
+    where: str,
+) -> ModelSpec:
+    found = load_target(target, folder=folder, where=where)
+    made = class_of(found, where=where)
+    adapted = adapt(made, found, where=where)
+    factory = adapted or found
+    made = adapted or made
+    try:
+        task = task_of(made)
+    except UsageError as error:
+        msg = f"{where}: {error}"
+        raise UsageError(msg) from None
+    name = target.rpartition(":")[2]
+    _check_call(factory, kwargs, task, f"{where}: {name}()")
+    parameters = method_parameters(made, "train")
+    check_keywords(parameters, train_kwargs, where=f"{where}: {name}.train()")
+    if task == "end_to_end" and parameters is not None:
+        plan(parameters, TRAIN_OFFERS, train_kwargs, where=f"{where}: {name}.train()", lone="X")
+    declared = _declared(made, exceptions or {}, where=where)
+    return ModelSpec(
+        id=alias or name + settings_id(kwargs, train_kwargs),
+        source=source,
+        target=target,
+        task=task,
+        factory=factory,
+        kwargs=kwargs,
+        train_kwargs=train_kwargs,
+        exceptions=declared,
+    )
+
+
+def _check_call(
+    factory: Callable[..., Any], kwargs: Mapping[str, Any], task: str, where: str
+) -> None:
+    signature = signature_of(factory)
+    if signature is None:
+        return
+    parameters = signature.parameters.values()
+    check_keywords(parameters, kwargs, where=where)
+    if task == "end_to_end":
+        plan(parameters, CONSTRUCTOR_OFFERS, kwargs, where=where)
+
+
+def _check_alias(alias: str, *, where: str) -> None:
+    if not _ID.fullmatch(alias):
+        msg = f"{where}: the alias {alias!r} may hold only letters, digits and _ : + - . /"
+        raise UsageError(msg)
+
+
+def _declared(made: type, written: Mapping[str, str], *, where: str) -> dict[str, str]:
+    own = getattr(made, "contract_exceptions", {})
+    if not isinstance(own, dict):
+        msg = f"{where}: {made.__name__}.contract_exceptions is {own!r}, expected check -> reason"
+        raise UsageError(msg)
+    declared, known = {**own, **written}, check_names()
+    for name, reason in declared.items():
+        if name not in known:
+            msg = f"{where}: exception for an unknown check {name!r}{hint(name, known)}"
+            raise UsageError(msg)
+        if not isinstance(reason, str) or not reason.strip():
+            msg = f"{where}: the exception {name!r} has no reason; say why in words"
+            raise UsageError(msg)
+    return declared
