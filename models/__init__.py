@@ -1,1 +1,29 @@
-"""Reference models, written as a user would write them."""
+"""Reference models, written as a user would write them.
+
+Each is a plain class with `train` and `predict`; the module of a model is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .mean import Mean as Mean
+    from .reconae import ReconAE as ReconAE
+    from .reconpca import ReconPCA as ReconPCA
+    from .shuffle import Shuffle as Shuffle
+
+__all__ = ["Mean", "ReconAE", "ReconPCA", "Shuffle"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    # By its full name, so that `models.ReconAE` in a checkout is `reconeval.models.ReconAE`.
+    return getattr(import_module(f"reconeval.models.{name.lower()}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
