@@ -241,7 +241,8 @@ def run_check(check: Check | str, subject: Subject) -> Outcome:
     except NotOffered as absent:
         status, message = "not offered", str(absent)
     except Violation as violation:
-        status, message = "failed", f"{subject.spec.id}: {violation}; the rule: {check.rule}"
+        text, who = str(violation), f"{subject.spec.id}: "
+        status, message = "failed", f"{who}{text.removeprefix(who)}; the rule: {check.rule}"
     except ReconevalError as error:
         status, message = "failed", str(error)
     if reason is None:
