@@ -1,1 +1,1 @@
-"""The frozen files; see MANIFEST.toml beside this module."""
+"""The files of the frozen datasets and their manifest; `tools/make_datasets.py` writes them."""
