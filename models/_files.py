@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     import numpy.typing as npt
 
 __all__ = ["load_arrays", "save_arrays"]
@@ -42,7 +43,9 @@ def save_arrays(
     from safetensors.numpy import save
 
     path = Path(path)
-    content = save(dict(arrays), metadata={"model": model, "config": json.dumps(dict(config))})
+    # safetensors writes the memory as it lies, whatever the strides.
+    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    content = save(ordered, metadata={"model": model, "config": json.dumps(dict(config))})
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

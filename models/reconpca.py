@@ -73,7 +73,8 @@ class ReconPCA:
                 f"cells x {cells.shape[1]} genes allow; take at most {min(cells.shape)}"
             )
             raise UsageError(msg)
-        pca = PCA(self.n_components, svd_solver="full").fit(cells.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # shares of no variance, if all cells are equal
+            pca = PCA(self.n_components, svd_solver="full").fit(cells.astype(np.float64))
         self.mean = pca.mean_.astype(np.float32)
         self.components = pca.components_.astype(np.float32)
 
