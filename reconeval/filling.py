@@ -109,6 +109,7 @@ def plan(
     *,
     where: str,
     lone: str | None = None,
+    reserved: Collection[str] = (),
 ) -> dict[str, str]:
     """Decide which offer each parameter gets, without making any.
 
@@ -123,8 +124,10 @@ def plan(
     where
         Begins the message and ends with the call.
     lone
-        The offer that goes to the first positional parameter whatever its name, if it is the
-        only required one left, and to `*args` where there is no positional parameter.
+        The offer that goes to the only required positional parameter, whatever its name, and to
+        `*args` where there is no positional parameter.
+    reserved
+        Names that have a meaning and are not on offer now: they never get `lone`.
 
     Returns
     -------
@@ -146,11 +149,12 @@ def plan(
         and p.name not in chosen
         and p.name not in user
     ]
-    if lone is not None:
-        if len(missing) == 1 and positional and missing[0] is positional[0]:
+    if lone is not None and not positional:
+        chosen |= {p.name: lone for p in parameters if p.kind is p.VAR_POSITIONAL}
+    elif lone is not None:
+        required = [p for p in positional if p.default is p.empty]
+        if required == missing and len(missing) == 1 and missing[0].name not in reserved:
             chosen[missing.pop().name] = lone
-        elif not positional:
-            chosen.update({p.name: lone for p in parameters if p.kind is p.VAR_POSITIONAL})
     if missing:
         needs = " and ".join(repr(p.name) for p in missing)
         msg = f"{where} needs {needs}, which nothing offers; write a value in the model's "
@@ -166,6 +170,7 @@ def fill(
     *,
     where: str,
     lone: str | None = None,
+    reserved: Collection[str] = (),
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Fill a call's arguments.
 
@@ -183,7 +188,7 @@ def fill(
         What the user wrote, by name.
     where
         Begins the message of an error and ends with the call.
-    lone
+    lone, reserved
         As in `plan`.
 
     Returns
@@ -200,7 +205,7 @@ def fill(
         return (), dict(user)
     parameters = signature.parameters
     check_keywords(parameters.values(), user, where=where)
-    chosen = plan(parameters.values(), offers, user, where=where, lone=lone)
+    chosen = plan(parameters.values(), offers, user, where=where, lone=lone, reserved=reserved)
     args: list[Any] = []
     keywords: dict[str, Any] = {}
     for name, parameter in parameters.items():

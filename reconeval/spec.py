@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +106,16 @@ class ModelSpec:
         UsageError
             If `train` requires what nothing offers; errors of the model's own pass.
         """
+        self.training(model, offers)()
+
+    def training(self, model: Any, offers: Mapping[str, Offer]) -> Callable[[], None]:
+        """Return the call of `train` with its arguments made, so that a timing covers it alone.
+
+        Parameters and errors are those of `train`.
+        """
         where = f"{self.source}: {self.name}.train()"
         args, kwargs = fill(model.train, offers, self.train_kwargs, where=where, lone="X")
-        model.train(*args, **kwargs)
+        return partial(model.train, *args, **kwargs)
 
 
 def parse_models(

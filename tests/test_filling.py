@@ -50,11 +50,15 @@ class TestFill:
 
     @pytest.mark.parametrize(
         "call",
-        [lambda data: 0, lambda data, /: 0, lambda data, seed: 0, lambda data, n=3: 0],
-        ids=["alone", "positional-only", "beside-an-offer", "beside-a-default"],
+        [lambda data: 0, lambda data, /: 0, lambda data, *, seed: 0, lambda data, seed=3: 0],
+        ids=["alone", "positional-only", "beside-a-keyword", "beside-a-default"],
     )
     def test_a_lone_positional_argument_of_another_name_gets_X(self, call):
         assert filled(call)["data"] == "offered X"
+
+    def test_a_reserved_name_is_never_the_lone_one(self):
+        with pytest.raises(UsageError, match="needs 'obs'"):
+            fill(lambda obs: 0, OFFERS, {}, where="train()", lone="X", reserved=["obs"])
 
     def test_star_args_alone_get_X(self):
         assert filled(lambda *args: 0) == {"args": ("offered X",)}
@@ -83,9 +87,10 @@ class TestFill:
         [
             (lambda X, labels: 0, "'labels'"),
             (lambda first, second: 0, "'first' and 'second'"),
+            (lambda labels, X: 0, "'labels'"),
             (lambda *, labels: 0, "'labels'"),
         ],
-        ids=["beside-X", "two", "keyword-only"],
+        ids=["after-X", "two", "before-X", "keyword-only"],
     )
     def test_a_required_name_that_nothing_offers_is_refused(self, call, named):
         with pytest.raises(UsageError) as caught:

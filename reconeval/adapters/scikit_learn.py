@@ -19,8 +19,7 @@ __all__ = ["Transformer", "adapt_transformer"]
 _NEEDS = ("fit", "transform", "inverse_transform")
 
 _NMF_COUPLES = (
-    "transform starts every cell from the mean of all cells it is given "
-    "and stops when their joint change is small"
+    "transform iterates over all cells it is given and stops when their joint change is small"
 )
 
 # Known behaviour of scikit-learn's own classes, by package and name.
