@@ -24,6 +24,7 @@ __all__ = [
 
 _SHIPPED = Path(__file__).parent
 _N_S_GENES, _N_CELL_CYCLE_GENES = 43, 97  # the file of Tirosh et al.: S genes first, then G2M
+_NUMERIC = {"weight", "p_value", "FDR", "Avg_log2FC"}
 _PROGENY_NAMES = {"pathway": "source", "gene": "target"}  # of the shipped table, for decoupler's
 
 
@@ -259,7 +260,10 @@ def _read_table(
 
     separator = "\t" if {".tsv", ".txt"} & set(path.suffixes) else ","
     try:
-        table = pd.read_csv(path, sep=separator)
+        # pandas would take a cytokine or gene called None, NULL or n/a for a missing value.
+        table = pd.read_csv(
+            path, sep=separator, keep_default_na=False, na_values=["", "NA", "NaN", "nan"]
+        )
     except (OSError, ValueError, EOFError) as error:  # pandas' parser errors are ValueErrors
         raise _unreadable(path, error) from error
     table = table.rename(columns=rename or {})
@@ -270,4 +274,8 @@ def _read_table(
             f"the file has {listed(map(str, table.columns))}"
         )
         raise UsageError(msg)
+    for column in _NUMERIC.intersection(columns):
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            msg = f"{path}: column {column} holds text, expected numbers; check the separator"
+            raise UsageError(msg)
     return table[list(columns)].dropna().reset_index(drop=True)
