@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelError", "ReconevalError", "Undefined", "UsageError"]
+__all__ = ["ModelError", "ReconevalError", "Undefined", "UndefinedMetricWarning", "UsageError"]
 
 
 class ReconevalError(Exception):
@@ -22,3 +22,7 @@ class ModelError(ReconevalError, RuntimeError):
 
 class Undefined(ReconevalError, ValueError):  # noqa: N818  (a state of a metric, not a fault)
     """A metric has no value on these data; the message is the reason shown beside the NaN."""
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric came out as NaN; the message has the reason."""

@@ -86,7 +86,7 @@ def fit_components(train: FloatArray, *, n_components: int = N_COMPONENTS) -> Co
     Undefined
         If there are fewer than 2 training cells, or all are equal.
     UsageError
-        If `train` is no matrix of finite numbers.
+        If `train` is no matrix of finite numbers, or `n_components` is below 1.
 
     Examples
     --------
@@ -100,6 +100,9 @@ def fit_components(train: FloatArray, *, n_components: int = N_COMPONENTS) -> Co
     from sklearn.decomposition import PCA
 
     train = as_matrix(train, "the training truth")
+    if n_components < 1:
+        msg = f"n_components must be at least 1, got {n_components}"
+        raise UsageError(msg)
     if (train == train[0]).all():
         msg = f"no principal components: all {len(train)} training cells are equal"
         raise Undefined(msg)
@@ -135,6 +138,6 @@ def median_squared_distance(cells: FloatArray, *, seed: int = 0) -> float:
         cells = np.random.default_rng(seed).choice(cells, MEDIAN_CELLS, replace=False)
     median = float(np.median(pdist(cells, "sqeuclidean")))
     if median == 0:
-        msg = "no bandwidth: more than half of the pairs of training cells are equal"
+        msg = "no bandwidth: most pairs of training cells are equal"
         raise Undefined(msg)
     return median

@@ -95,7 +95,7 @@ def pair_sums(
     Raises
     ------
     UsageError
-        If `A` and `B` have different numbers of genes, or a gamma is negative.
+        If `A` and `B` have different numbers of genes, one is empty, or a gamma is negative.
 
     Examples
     --------
@@ -108,6 +108,9 @@ def pair_sums(
     """
     if B is not None and A.shape[1] != B.shape[1]:
         msg = f"cells have {A.shape[1]} genes in one array and {B.shape[1]} in the other"
+        raise UsageError(msg)
+    if len(A) == 0 or (B is not None and len(B) == 0):
+        msg = "distances need at least 1 cell on both sides, got none on one; predict some cells"
         raise UsageError(msg)
     if any(gamma < 0 for gamma in gammas):
         msg = f"gammas must be at least 0, got {list(gammas)}"

@@ -1,0 +1,85 @@
+"""What several metrics read: computed once per truth or per prediction, and kept there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconeval.errors import Undefined
+from reconeval.metrics.components import fit_components
+from reconeval.metrics.distances import median_gammas
+from reconeval.metrics.kernels import pair_sums
+from reconeval.metrics.two_sample import two_sample
+
+if TYPE_CHECKING:
+    from reconeval._typing import FloatArray
+    from reconeval.metrics.components import Components
+    from reconeval.metrics.kernels import PairSums
+    from reconeval.metrics.pair import Pair, Truth
+    from reconeval.metrics.two_sample import TwoSample
+
+__all__ = ["bandwidth_gammas", "in_components", "in_genes", "projected"]
+
+PUBLISHED_GAMMAS = (1.0,)
+
+
+def in_genes(pair: Pair) -> TwoSample:
+    """Distances and the published kernel over all genes and cells."""
+    truth = pair.truth
+
+    def within(exact: bool) -> PairSums:  # noqa: FBT001  (a callback of one argument)
+        return truth.cached(
+            ("shared", "genes", exact),
+            lambda: pair_sums(truth.X, gammas=PUBLISHED_GAMMAS, exact=exact),
+        )
+
+    return pair.cached(
+        ("shared", "genes"),
+        lambda: two_sample(truth.X, pair.prediction, gammas=PUBLISHED_GAMMAS, truth=within),
+    )
+
+
+def in_components(pair: Pair) -> TwoSample:
+    """Distances and, where there is a bandwidth, the kernels of the medians, in components."""
+    truth = pair.truth
+
+    def compare() -> TwoSample:
+        X, Y = projected(pair)
+        try:
+            gammas = bandwidth_gammas(truth)
+        except Undefined:  # the distances need no bandwidth
+            gammas = ()
+        within = truth.cached(
+            ("shared", "components", "sums"), lambda: pair_sums(X, gammas=gammas, exact=True)
+        )
+        return two_sample(X, Y, gammas=gammas, exact=True, truth=lambda _: within)
+
+    return pair.cached(("shared", "components", "sums"), compare)
+
+
+def bandwidth_gammas(truth: Truth) -> tuple[float, ...]:
+    """Return the factors of `mmd_rbf_median`'s kernels."""
+    return truth.cached(
+        ("shared", "components", "gammas"),
+        lambda: median_gammas(_components(truth).project(_train(truth)), seed=truth.seed),
+    )
+
+
+def projected(pair: Pair) -> tuple[FloatArray, FloatArray]:
+    """Return truth and prediction in components of the training truth."""
+    truth, components = pair.truth, _components(pair.truth)
+    key = ("shared", "components", "cells")
+    return (
+        truth.cached(key, lambda: components.project(truth.X)),
+        pair.cached(key, lambda: components.project(pair.prediction)),
+    )
+
+
+def _components(truth: Truth) -> Components:
+    return truth.cached(("shared", "components"), lambda: fit_components(_train(truth)))
+
+
+def _train(truth: Truth) -> FloatArray:
+    if truth.train is None:
+        msg = "needs train, which the data do not have"
+        raise Undefined(msg)
+    return truth.train
