@@ -103,7 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _options(config: pytest.Config) -> Any:
-    from reconeval.session import Options
+    from reconeval.options import Options
 
     get = config.getoption
     if get("seeds") < 1:
@@ -218,7 +218,11 @@ class _Benchmarks:
             return
         for name, value in report.user_properties:
             if name == ROW:
-                self.session.rows.append(Row.from_dict(json.loads(str(value))))
+                content = json.loads(str(value))
+                row = Row.from_dict(content)
+                self.session.rows.append(row)
+                if content.get("metric_seconds") is not None:
+                    self.session.metric_seconds[row.key] = content["metric_seconds"]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:

@@ -258,8 +258,9 @@ def fit(
     seed_everything(seed)
     with quiet(verbose=verbose):
         model = call_model(f"building {who}", spec.build, constructor)
+        train_model = call_model(f"training {who}", spec.training, model, offers)
         with Usage() as training:
-            call_model(f"training {who}", spec.train, model, offers)
+            call_model(f"training {who}", train_model)
     with Usage() as predicting:
         prediction = _predict(spec, case, model, seed, case.test_input())
     return Fit(seed, model, prediction, training, predicting, Pair(case.truth, prediction))

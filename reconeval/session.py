@@ -26,59 +26,9 @@ if TYPE_CHECKING:
     from reconeval.runs import Case, Run
     from reconeval.spec import ModelSpec
 
-__all__ = ["Options", "Session"]
+__all__ = ["Session"]
 
 DEFAULT_DATASETS = ("immune", "pbmc68k")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the user asked for on the command line.
-
-    Attributes
-    ----------
-    models
-        Texts of `--model`.
-    datasets, splits
-        Names or paths, and split names; empty means the defaults.
-    cell_type_key, counts_layer, batch_key
-        Columns and layer of the user's own file.
-    seeds
-        Seeds of the run, one training each.
-    metrics, families
-        Metrics to score; empty means all.
-    tolerances
-        Texts of `--metric-compare-fail`.
-    baseline
-        File of the earlier run, or None.
-    results
-        Where the tidy table goes, or None.
-    thresholds
-        Thresholds file instead of the suite's own, or None.
-    update_thresholds
-        Write bands, then fail.
-    accelerator
-        `cpu` or `gpu`, offered to `train`.
-    verbose
-        Let third-party libraries write to the terminal.
-    """
-
-    models: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ()
-    cell_type_key: str | None = None
-    counts_layer: str | None = None
-    batch_key: str | None = None
-    seeds: tuple[int, ...] = (0,)
-    metrics: tuple[str, ...] = ()
-    families: tuple[str, ...] = ()
-    tolerances: tuple[str, ...] = ()
-    baseline: Path | None = None
-    results: Path | None = None
-    thresholds: Path | None = None
-    update_thresholds: bool = False
-    accelerator: str = "cpu"
-    verbose: bool = False
 
 
 @dataclass(eq=False)
@@ -101,6 +51,8 @@ class Session:
         Rows of the earlier run, by key.
     rows
         Rows of this run, in order of arrival.
+    metric_seconds
+        Seconds that each metric took over all seeds, by the row's key.
     """
 
     options: Options
@@ -110,6 +62,7 @@ class Session:
     thresholds: Thresholds = field(init=False)
     baseline: dict[tuple[str, str, str, str], Row] = field(init=False, default_factory=dict)
     rows: list[Row] = field(init=False, default_factory=list)
+    metric_seconds: dict[tuple[str, ...], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         from reconeval.spec import parse_models
@@ -294,6 +247,7 @@ class Session:
             "schema": SCHEMA,
             "run": run,
             "rows": [row.to_dict() for row in latest(self.rows)],
+            "metric_seconds": {" ".join(key): s for key, s in self.metric_seconds.items()},
         }
 
     def write_results(self) -> None:
