@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from reconeval.gate import Tolerance
+    from reconeval.options import Options
     from reconeval.runs import Case, Run
     from reconeval.spec import ModelSpec
 
