@@ -171,11 +171,12 @@ def check_one_cell(subject: Subject) -> None:
 
 def check_sparse_input(subject: Subject) -> None:
     """Refuse sparse input with TypeError or ValueError, or predict it like dense input."""
-    from scipy.sparse import csr_matrix
+    # Unlike csr_matrix it keeps to NumPy's rules, so that plain array code may well work on it.
+    from scipy.sparse import csr_array
 
     model, expected = subject.trained, subject.prediction
     try:
-        raw = subject.call("predict (sparse input)", model.predict, csr_matrix(subject.X))
+        raw = subject.call("predict (sparse input)", model.predict, csr_array(subject.X))
     except ModelError as error:
         cause = error.__cause__
         # torch refuses sparse matrices with RuntimeError.

@@ -114,7 +114,9 @@ class ModelSpec:
         Parameters and errors are those of `train`.
         """
         where = f"{self.source}: {self.name}.train()"
-        args, kwargs = fill(model.train, offers, self.train_kwargs, where=where, lone="X")
+        args, kwargs = fill(
+            model.train, offers, self.train_kwargs, where=where, lone="X", reserved=TRAIN_OFFERS
+        )
         return partial(model.train, *args, **kwargs)
 
 
