@@ -11,6 +11,7 @@ from scipy import sparse
 
 from reconeval.datasets import load_dataset, make_split
 from reconeval.errors import UsageError
+from tests.conftest import data_file
 
 N_CELLS, N_GENES = 40, 6
 
@@ -274,3 +275,15 @@ def test_values_that_are_not_numbers(write, log1p):
         file["X"] = np.full(log1p.shape, b"many")
         file["X"].attrs.update(attributes | {"encoding-type": "string-array"})
     assert "expected numbers" in refused(path)
+
+
+def test_a_real_file():
+    path = data_file("kang_ifnb_counts.h5ad")
+    options = {"cell_type_key": "cell_type_transferred", "batch_key": "condition"}
+    dataset = load_dataset(path, counts_layer="X", **options)
+    raw = anndata.read_h5ad(path).X.toarray().astype(np.float64)
+    np.testing.assert_array_equal(dataset.library, raw.sum(axis=1))
+    expected = np.log1p(raw / raw.sum(axis=1, keepdims=True) * 1e4)
+    np.testing.assert_allclose(dataset.X, expected, rtol=1e-6)
+    assert len(make_split(dataset, "cell_type").test) >= 400
+    assert "add --counts-layer X" in refused(path)

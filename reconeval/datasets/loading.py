@@ -77,21 +77,15 @@ def load_dataset(
         given for a frozen dataset, or the user's file is unfit.
     """
     if name_or_path in dataset_names():
-        options = {
-            "--cell-type-key": cell_type_key,
-            "--counts-layer": counts_layer,
-            "--batch-key": batch_key,
-        }
-        given = [option for option, value in options.items() if value is not None]
-        if given:
-            msg = f"dataset {name_or_path}: {', '.join(given)} is for your own file; leave it out"
+        options = (cell_type_key, counts_layer, batch_key)
+        if any(option is not None for option in options):
+            msg = (
+                f"dataset {name_or_path}: --cell-type-key, --counts-layer and --batch-key are for "
+                "your own file; leave them out"
+            )
             raise UsageError(msg)
         return _load_frozen(str(name_or_path))
-    path = Path(name_or_path)
-    if path.suffix != ".h5ad":
-        known = hint(str(name_or_path), dataset_names(), "datasets:")
-        msg = f"dataset {name_or_path}: neither a frozen dataset nor a path to an .h5ad file{known}"
-        raise UsageError(msg)
+    path = _user_path(name_or_path)
     from reconeval.datasets.user_file import load_user_file
 
     return load_user_file(
@@ -101,6 +95,15 @@ def load_dataset(
         counts_layer=counts_layer,
         batch_key=batch_key,
     )
+
+
+def _user_path(source: str | PathLike[str]) -> Path:
+    path = Path(source)
+    if path.suffix != ".h5ad":
+        known = hint(str(source), dataset_names(), "datasets:")
+        msg = f"dataset {source}: neither a frozen dataset nor a path to an .h5ad file{known}"
+        raise UsageError(msg)
+    return path
 
 
 @cache

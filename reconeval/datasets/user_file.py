@@ -62,29 +62,34 @@ def load_user_file(
         If the file cannot be read, is too small, lacks what was named, has repeated names,
         missing labels, or values that are not on the scale they should be on.
     """
-    from anndata import AnnData
-
     sha256, file = _read(path)
     _check_shape_and_names(path, file)
     for option, key in (("--cell-type-key", cell_type_key), ("--batch-key", batch_key)):
         if key is not None:
             _check_labels(path, file.obs, option, key)
-    adata = AnnData(obs=file.obs.copy(), var=file.var[[]].copy())
-    if counts_layer is None:
-        adata.X = _log1p_matrix(path, file)
-    else:
-        counts, library = _counts_matrix(path, file, counts_layer)
-        adata.layers["counts"] = counts
-        adata.obs["total_counts"] = library
-        adata.X = log1p_cp10k(counts, library)
     return Dataset(
         name=name,
         version="user",
         sha256=sha256,
-        adata=adata,
+        adata=_normalised(path, file, counts_layer),
         cell_type_key=cell_type_key,
         batch_key=batch_key,
     )
+
+
+def _normalised(path: Path, file: AnnData, counts_layer: str | None) -> AnnData:
+    """Return `obs`, gene names, checked `X` and, where they are named, the counts."""
+    from anndata import AnnData
+
+    adata = AnnData(obs=file.obs.copy(), var=file.var[[]].copy())
+    if counts_layer is None:
+        adata.X = _log1p_matrix(path, file)
+        return adata
+    counts, library = _counts_matrix(path, file, counts_layer)
+    adata.layers["counts"] = counts
+    adata.obs["total_counts"] = library
+    adata.X = log1p_cp10k(counts, library)
+    return adata
 
 
 def _read(path: Path) -> tuple[str, AnnData]:
