@@ -77,8 +77,7 @@ def load_dataset(
         given for a frozen dataset, or the user's file is unfit.
     """
     if name_or_path in dataset_names():
-        options = (cell_type_key, counts_layer, batch_key)
-        if any(option is not None for option in options):
+        if (cell_type_key, counts_layer, batch_key) != (None, None, None):
             msg = (
                 f"dataset {name_or_path}: --cell-type-key, --counts-layer and --batch-key are for "
                 "your own file; leave them out"
