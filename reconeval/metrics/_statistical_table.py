@@ -53,13 +53,14 @@ def _poisson_deviance(pair: Pair) -> float:
     if prediction is None:
         msg = "needs the model's prediction for the thinned cells, which was not given"
         raise Undefined(msg)
-    mu = parts.expected(np.asarray(prediction))
-    if mu.shape != parts.held_out.shape or not np.isfinite(mu).all():
-        msg = (
-            f"the prediction for the thinned cells has shape {mu.shape} and values from "
-            f"{np.min(prediction):.3g} to {np.max(prediction):.3g}, expected finite log1p CP10k "
-            f"of shape {parts.held_out.shape}"
-        )
+    prediction = np.asarray(prediction)
+    if prediction.shape != parts.X.shape:
+        msg = f"the prediction for the {parts.X.shape} thinned cells has shape {prediction.shape}"
+        raise Undefined(msg)
+    mu = parts.expected(prediction)
+    if not np.isfinite(mu).all():
+        low, high = np.min(prediction), np.max(prediction)
+        msg = f"the prediction for the thinned cells, {low:.3g} to {high:.3g}, has no finite counts"
         raise Undefined(msg)
     return poisson_deviance(parts.held_out, mu)
 
