@@ -10,9 +10,7 @@ from reconeval.errors import Undefined, UsageError
 from reconeval.metrics._checks import as_matrix, check_pair
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from reconeval._typing import FloatArray
+    from reconeval._typing import BoolArray, FloatArray
 
 __all__ = ["knn_purity"]
 
@@ -100,7 +98,7 @@ def knn_purity(X: FloatArray, Y: FloatArray, controls: FloatArray, *, k: int = 2
 def _share(
     cell: FloatArray,
     pool: FloatArray,
-    perturbed: npt.NDArray[np.bool_],
+    perturbed: BoolArray,
     squared: FloatArray,
     *,
     error: float,

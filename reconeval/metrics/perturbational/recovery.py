@@ -16,9 +16,7 @@ import numpy as np
 from reconeval.errors import Undefined, UsageError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from reconeval._typing import FloatArray
+    from reconeval._typing import BoolArray, FloatArray
 
 __all__ = [
     "FDR",
@@ -244,7 +242,7 @@ def de_pr_auc(truth: DETable, prediction: DETable, *, fdr: float = FDR) -> float
     return float(average_precision_score(genes, np.abs(prediction.statistic)))
 
 
-def _significant(truth: DETable, prediction: DETable, fdr: float) -> npt.NDArray[np.bool_]:
+def _significant(truth: DETable, prediction: DETable, fdr: float) -> BoolArray:
     """Mask of the significant genes of the truth, at least one."""
     n_true, n_predicted = len(truth.statistic), len(prediction.statistic)
     if n_true != n_predicted:
