@@ -1,0 +1,236 @@
+"""The biological metrics as entries of the table, on what truth and pair keep.
+
+They use the gene sets that ship with the package and the settings that are the defaults of the
+pure functions. What depends on the truth alone is computed once for all models and seeds.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from reconeval.errors import Undefined
+from reconeval.metrics._checks import as_matrix
+from reconeval.metrics.biological import cell_cycle, co_expression, cytokines, deg, pathways
+from reconeval.metrics.biological._genes import columns_of_sets, expressed, gene_columns
+from reconeval.metrics.biological.contrast import contrast_reference, contrast_types, type_groups
+from reconeval.metrics.registry import Metric
+from reconeval.resources import (
+    load_cell_cycle_genes,
+    load_cytokine_programmes,
+    load_progeny,
+    read_gmt,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconeval._typing import BoolArray, StrArray
+    from reconeval.metrics.biological.association import Method
+    from reconeval.metrics.biological.contrast import Contrast
+    from reconeval.metrics.pair import Pair, Truth
+
+__all__ = ["BIOLOGICAL"]
+
+# Read once in a process, not once for each truth.
+_cell_cycle_genes = cache(load_cell_cycle_genes)
+_hallmark = cache(read_gmt)
+_progeny = cache(load_progeny)
+_cytokine_programmes = cache(load_cytokine_programmes)
+
+
+def _columns(truth: Truth) -> dict[str, int]:
+    return truth.cached(
+        ("biological", "columns"), lambda: gene_columns(truth.genes, truth.X.shape[1])
+    )
+
+
+def _expressed(truth: Truth) -> BoolArray:
+    return truth.cached(("biological", "expressed"), lambda: expressed(truth.X))
+
+
+def _phases(pair: Pair) -> tuple[StrArray, StrArray]:
+    truth = pair.truth
+    markers = truth.cached(
+        ("biological", "markers"),
+        lambda: cell_cycle.cell_cycle_columns(
+            _columns(truth), _expressed(truth), *_cell_cycle_genes()
+        ),
+    )
+    key = ("biological", "phases")
+    return (
+        truth.cached(key, lambda: cell_cycle.cell_cycle_phases(truth.X, *markers)),
+        pair.cached(key, lambda: cell_cycle.cell_cycle_phases(pair.prediction, *markers)),
+    )
+
+
+def _on_phases(function: Callable[[StrArray, StrArray], float]) -> Callable[[Pair], float]:
+    return lambda pair: function(*_phases(pair))
+
+
+def _coexpression(pair: Pair) -> float:
+    truth = pair.truth
+    sets = truth.cached(
+        ("biological", "gene sets"),
+        lambda: columns_of_sets(_hallmark(), _columns(truth), keep=_expressed(truth)),
+    )
+    correlations = truth.cached(
+        ("biological", "correlations"), lambda: co_expression.set_correlations(truth.X, sets)
+    )
+    return co_expression.mean_agreement(
+        correlations, co_expression.set_correlations(pair.prediction, sets)
+    )
+
+
+def _pathway(pair: Pair) -> float:
+    truth, keep = pair.truth, _expressed(pair.truth)
+    weights = truth.cached(
+        ("biological", "network"),
+        lambda: pathways.network_weights(_progeny(), truth.genes, keep),
+    )
+    activities = truth.cached(
+        ("biological", "activities"), lambda: pathways.ulm_scores(truth.X, weights, keep)
+    )
+    return pathways.mean_correlation(
+        activities, pathways.ulm_scores(pair.prediction, weights, keep)
+    )
+
+
+def _cytokine(pair: Pair) -> float:
+    truth = pair.truth
+    sets = truth.cached(
+        ("biological", "signatures"),
+        lambda: list(columns_of_sets(_cytokine_programmes(), _columns(truth)).values()),
+    )
+    scores = truth.cached(
+        ("biological", "scores"), lambda: cytokines.signature_scores(truth.X, sets)
+    )
+    return cytokines.score_correlation(scores, cytokines.signature_scores(pair.prediction, sets))
+
+
+def _true_contrast(truth: Truth) -> Contrast:
+    if truth.reference is not None:
+        return contrast_reference(truth.X, truth.reference)
+    if truth.cell_types is not None:
+        return contrast_types(truth.X, type_groups(truth.cell_types))
+    msg = "needs reference or cell_types, which the data do not have"
+    raise Undefined(msg)
+
+
+def _contrasts(pair: Pair) -> tuple[Contrast, Contrast]:
+    key = ("biological", "contrast")
+    truth = pair.truth.cached(key, lambda: _true_contrast(pair.truth))
+
+    def predicted() -> Contrast:
+        if pair.truth.reference is None:
+            if len(pair.prediction) != len(pair.truth.X):
+                msg = (
+                    "markers of cell types need the same cells on both sides "
+                    f"({len(pair.prediction)} predicted, {len(pair.truth.X)} measured)"
+                )
+                raise Undefined(msg)
+            return contrast_types(pair.prediction, truth.groups)
+        if pair.reference_prediction is None:
+            return contrast_reference(pair.prediction, pair.truth.reference)
+        reference = as_matrix(pair.reference_prediction, "the predicted reference")
+        return contrast_reference(pair.prediction, reference)
+
+    return truth, pair.cached(key, predicted)
+
+
+def _deg_dice(k: int) -> Callable[[Pair], float]:
+    def compute(pair: Pair) -> float:
+        truth, prediction = _contrasts(pair)
+        key = ("biological", "top genes")
+        return deg.dice(
+            pair.truth.cached(key, lambda: deg.top_genes_of_groups(truth)),
+            pair.cached(key, lambda: deg.top_genes_of_groups(prediction)),
+            k=k,
+        )
+
+    return compute
+
+
+def _deg_logfc(method: Method) -> Callable[[Pair], float]:
+    def compute(pair: Pair) -> float:
+        truth, prediction = _contrasts(pair)
+        return deg.shift_correlation(truth.shifts(), prediction.shifts(), method=method)
+
+    return compute
+
+
+_PUBLISHED = "doi:10.64898/2026.06.15.731445"
+_biological = partial(Metric, family="biological", higher_is_better=True, best=1.0)
+_share = partial(_biological, range=(0.0, 1.0))
+_correlation = partial(_biological, range=(-1.0, 1.0))
+_cell_cycle = partial(_share, paired=True, source="doi:10.1126/science.aad0501")
+
+BIOLOGICAL: tuple[Metric, ...] = (
+    _cell_cycle(
+        name="cellcycle_proportion_same_phase",
+        summary="share of cells in the same phase of the cell cycle",
+        compute=_on_phases(cell_cycle.proportion_same_phase),
+    ),
+    *(
+        _cell_cycle(
+            name=f"cellcycle_{phase}",
+            summary=f"share of the cells in phase {phase} that are predicted in it",
+            compute=_on_phases(partial(cell_cycle.phase_recall, phase=phase)),
+        )
+        for phase in cell_cycle.PHASES
+    ),
+    _cell_cycle(
+        name="cellcycle_proportion_mean_diff",
+        higher_is_better=False,
+        best=0.0,
+        range=(0.0, 2 / 3),
+        paired=False,
+        summary="mean absolute difference of the phases' proportions",
+        compute=_on_phases(cell_cycle.proportion_mean_diff),
+    ),
+    _share(
+        name="coexpression",
+        paired=False,
+        source=_PUBLISHED,
+        summary="agreement of Spearman correlations within Hallmark sets",
+        compute=_coexpression,
+    ),
+    _correlation(
+        name="pathway",
+        paired=True,
+        source="doi:10.1038/s41467-017-02391-6",
+        summary="Spearman over cells of PROGENy activities, mean over pathways",
+        compute=_pathway,
+    ),
+    *(
+        _share(
+            name=f"deg_dice_at_{k}",
+            paired=False,
+            source=_PUBLISHED,
+            summary=f"overlap of the {k} genes that differ most from the reference",
+            compute=_deg_dice(k),
+        )
+        for k in (50, 100, 200)
+    ),
+    _correlation(
+        name="deg_logfc_spearman",
+        paired=False,
+        source=_PUBLISHED,
+        summary="Spearman over genes of the mean difference to the reference",
+        compute=_deg_logfc("spearman"),
+    ),
+    _correlation(
+        name="deg_logfc_pearson",
+        paired=False,
+        source=_PUBLISHED,
+        summary="Pearson over genes of the mean difference to the reference",
+        compute=_deg_logfc("pearson"),
+    ),
+    _correlation(
+        name="cytokine",
+        paired=False,
+        source=_PUBLISHED,
+        summary="Spearman over cytokine programmes of their mean scores",
+        compute=_cytokine,
+    ),
+)
