@@ -7,6 +7,7 @@ library and pytest at its top, and does nothing unless benchmarks are collected.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {text}")
     if not config.getoption("model"):
         return
+    # Read by OpenMP when torch is loaded, which is later. Threads that spin while they wait make
+    # a training ten times slower on a machine that is busy with something else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if config.getoption("benchmark_columns", "") is None:
+        config.option.benchmark_columns = ["min", "median", "max", "rounds"]
     from reconeval.session import Session
 
     try:
@@ -253,7 +259,7 @@ class _Benchmarks:
             width = min(out._tw.fullwidth, 200)  # noqa: SLF001  (pytest offers no public width)
             out.section("reconeval")
             color = out.hasmarkup
-            for line in summary_lines(run.rows, self.lost, width=width, color=color):
+            for line in summary_lines(run.sorted_rows(), self.lost, width=width, color=color):
                 out.write_line(line)
         if run.options.results is not None and run.rows:
             out.write_line(f"rows written to {run.options.results}")

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconeval import gate
-from reconeval.costs import find
+from reconeval.costs import COSTS, find
 from reconeval.environment import environment
 from reconeval.errors import UsageError
 from reconeval.rows import SCHEMA, Row, check_results_path, latest, write_results
 from reconeval.thresholds import Thresholds, shortfall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from reconeval.gate import Tolerance
     from reconeval.options import Options
@@ -241,18 +241,28 @@ class Session:
             "start": started,
         }
 
+    def sorted_rows(self) -> list[Row]:
+        """Return the rows by dataset, split, model and metric, each in the order asked for."""
+        places = [f"{dataset}/{split}" for dataset, split in self.places]
+        models, metrics = list(self.specs), [*self.metric_names, *COSTS]
+
+        def position(row: Row) -> tuple[int, int, int]:
+            place = places.index(f"{row.dataset}/{row.split}")
+            return place, models.index(row.model), metrics.index(row.metric)
+
+        return sorted(latest(self.rows), key=position)
+
     def document(self) -> Mapping[str, Any]:
         """Return what goes into the benchmark JSON under `reconeval`."""
         run = {**self.environment, "duration_s": round(time.time() - self._start, 3)}
         return {
             "schema": SCHEMA,
             "run": run,
-            "rows": [row.to_dict() for row in latest(self.rows)],
+            "rows": [row.to_dict() for row in self.sorted_rows()],
             "metric_seconds": {" ".join(key): s for key, s in self.metric_seconds.items()},
         }
 
     def write_results(self) -> None:
         """Write the tidy table where the user asked for it."""
         if self.options.results is not None:
-            rows: Sequence[Row] = latest(self.rows)
-            write_results(self.options.results, rows, self.document()["run"])
+            write_results(self.options.results, self.sorted_rows(), self.document()["run"])

@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from reconeval.rows import Row
 
+# Before torch is loaded: waiting threads must not take the cores from other work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 pytest_plugins = ["pytester"]
 
 # Two cores shared with whatever else runs: a slow example is no fault of the code.

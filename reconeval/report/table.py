@@ -70,9 +70,11 @@ def _tables(rows: Sequence[Row], width: int, *, color: bool) -> Iterator[Table]:
     cells = {(row.model, row.metric): row for row in rows}
     first = max(5, *map(len, models)) + 2
     while metrics:
-        used, columns = first, list[str]()
-        while metrics and (not columns or used + _breadth(metrics[0], rows) <= width):
+        used, columns, family = first, list[str](), find(metrics[0]).family
+        while metrics and find(metrics[0]).family == family:
             used += _breadth(metrics[0], rows)
+            if columns and used > width:
+                break
             columns.append(metrics.pop(0))
         yield _table(models, columns, cells, color=color)
 
@@ -83,9 +85,7 @@ def _breadth(metric: str, rows: Sequence[Row]) -> int:
 
 
 def _header(metric: str) -> str:
-    entry = find(metric)
-    unit = f" {entry.unit}" if entry.unit else ""
-    return metric.replace("_", "_\n") + f"\n{entry.arrow}{unit}"
+    return metric.replace("_", "_\n") + f"\n{find(metric).arrow}"
 
 
 def _table(
