@@ -5,7 +5,7 @@ import numpy as np
 from pathlib import Path
 
 class Good:
-    '''Twenty principal components; logs each training into a file.'''
+    '''Principal components of a few cells; logs each training into a file.'''
 
     def __init__(self, n_components=20):
         self.n_components = n_components
@@ -14,7 +14,7 @@ class Good:
         with Path("trainings.log").open("a") as log:
             log.write(f"{len(X)} {seed}\\n")
         self.mean = X.mean(axis=0)
-        _, _, axes = np.linalg.svd(X - self.mean, full_matrices=False)
+        _, _, axes = np.linalg.svd(X[:60] - self.mean, full_matrices=False)
         self.axes = axes[: self.n_components]
 
     def predict(self, X):

@@ -61,7 +61,7 @@ def test_a_wide_table_is_folded_not_cut(make_row, width):
     names = ["r2", "mse", "mae", "pearson_cell", "energy_distance_pca", "sinkhorn_divergence"]
     rows = [make_row(metric=name, value=index + 0.25) for index, name in enumerate(names)]
     lines = summary_lines(rows, width=width)
-    tables = lines[: lines.index("")] if "" in lines[1:] else lines
+    tables = lines[: next(i for i, line in enumerate(lines) if line.startswith("↑ higher"))]
     text = "\n".join(lines)
     for index in range(len(names)):
         assert f"{index}.25" in text
