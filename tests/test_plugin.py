@@ -11,6 +11,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import pandas.core.arrays.arrow.extension_types
 import pyarrow.parquet  # noqa: F401
 import pytest
 import torch
