@@ -16,7 +16,7 @@ from reconeval.metrics.biological._genes import (
     gene_columns,
 )
 from reconeval.metrics.biological.association import check_method
-from reconeval.metrics.biological.ranks import for_gene_blocks, rank_rows
+from reconeval.metrics.biological.ranks import for_gene_blocks, in_threads, rank_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -143,15 +143,16 @@ def set_correlations(
         unit[place] = rows / norms[:, None]
 
     for_gene_blocks(standardise, X, columns=union)
-    correlations = {}
-    for name, columns in sets.items():
+
+    def correlate(columns: IntArray) -> FloatArray:
         members = np.searchsorted(union, columns)
         rows = unit[members]
         matrix = rows @ rows.T
         matrix[constant[members]] = np.nan
         matrix[:, constant[members]] = np.nan
-        correlations[name] = matrix[np.triu_indices(len(members), k=1)]
-    return correlations
+        return matrix[np.triu_indices(len(members), k=1)]
+
+    return dict(zip(sets, in_threads(correlate, sets.values()), strict=True))
 
 
 def set_agreement(

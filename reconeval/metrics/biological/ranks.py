@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from reconeval._typing import FloatArray, IntArray
 
-__all__ = ["for_gene_blocks", "rank_rows"]
+__all__ = ["for_gene_blocks", "in_threads", "rank_rows"]
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 _BLOCK_ENTRIES = 2**19  # 2 MB of float32: small enough for a core's cache, few enough calls
 _MAX_THREADS = 4  # bounds the memory of the blocks in flight
-_LOW_HALF = 0xFFFFFFFF
+_LOW_HALF = 0xFFFFFFFF  # of the keys: the position
 
 
 def rank_rows(rows: FloatArray) -> FloatArray:
@@ -36,36 +39,45 @@ def rank_rows(rows: FloatArray) -> FloatArray:
         from scipy.stats import rankdata
 
         return np.asarray(rankdata(rows, axis=1))
-    n = rows.shape[1]
     bits = (rows + np.float32(0)).view(np.int32)  # adding 0 makes -0.0 equal to 0.0
     bits ^= (bits >> 31) & 0x7FFFFFFF  # now these integers are in the order of the floats
-    position = np.arange(n)
     ranks = np.empty(rows.shape)
     for row, out in zip(bits, ranks, strict=True):
-        # Value and position in one integer: NumPy sorts these several times faster than it
-        # argsorts the floats.
-        keys = row.astype(np.int64)
-        keys <<= 32
-        keys |= position
-        keys.sort()
-        order = keys & _LOW_HALF
-        keys >>= 32
-        differs = keys[1:] != keys[:-1]
-        if differs.all():
-            out[order] = position + 1
-            continue
-        first = np.concatenate(([0], np.flatnonzero(differs) + 1))
-        ties = np.diff(first, append=n)
-        out[order] = np.repeat(first + (ties + 1) / 2, ties)
+        _rank_row(row, out)
     return ranks
+
+
+def _rank_row(row: IntArray, out: FloatArray) -> None:
+    """Write the ranks of integers, most of them 0 in measured data, into `out`."""
+    nonzero = np.flatnonzero(row != 0)
+    n_zeros = len(row) - len(nonzero)
+    # Value and position in one integer: NumPy sorts these several times faster than it argsorts
+    # the values.
+    keys = row[nonzero].astype(np.int64)
+    keys <<= 32
+    keys |= nonzero
+    keys.sort()
+    order = keys & _LOW_HALF
+    keys >>= 32
+    starts = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=starts[1:])
+    if starts.all():
+        ranks = np.arange(1.0, len(keys) + 1)
+    else:
+        first = np.flatnonzero(starts)
+        ties = np.diff(first, append=len(keys))
+        ranks = np.repeat(first + (ties + 1) / 2, ties)
+    if n_zeros:
+        n_negative = np.searchsorted(keys, 0)
+        ranks[n_negative:] += n_zeros
+        out[:] = n_negative + (n_zeros + 1) / 2
+    out[order] = ranks
 
 
 def for_gene_blocks(
     work: Callable[[slice, FloatArray], None], *parts: FloatArray, columns: IntArray | None = None
 ) -> None:
     """Call `work` on blocks of genes, several at a time.
-
-    NumPy lets go of the interpreter while it sorts and multiplies, so threads are enough.
 
     Parameters
     ----------
@@ -93,6 +105,18 @@ def for_gene_blocks(
             at += len(part)
         work(place, block)
 
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(one, range(0, n_genes, size)):  # drained, so that errors surface
-            pass
+    in_threads(one, range(0, n_genes, size))
+
+
+def in_threads(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Call `work` on each item, several at a time; returns what it returned, in order.
+
+    NumPy lets go of the interpreter while it sorts and multiplies, so threads are enough. Its
+    matrix products run on one core each meanwhile: small ones waste the time that they spend on
+    waiting for each other's threads.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))

@@ -9,7 +9,7 @@ import numpy as np
 from reconeval.metrics.biological.ranks import for_gene_blocks, rank_rows
 
 if TYPE_CHECKING:
-    from reconeval._typing import BoolArray, FloatArray
+    from reconeval._typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["benjamini_hochberg", "rank_sum_z"]
 
@@ -35,14 +35,16 @@ def rank_sum_z(groups: BoolArray, *parts: FloatArray) -> FloatArray:
     doi:10.2307/3001968; `scanpy.tl.rank_genes_groups(method="wilcoxon")`.
     """
     n_groups, n_cells = groups.shape
-    indicator = groups.astype(np.float64)
+    members = [_run_or_index(group) for group in groups]
     sums = np.empty((n_groups, parts[0].shape[1]))
 
     def add_ranks(place: slice, block: FloatArray) -> None:
-        sums[:, place] = indicator @ rank_rows(block).T
+        ranks = rank_rows(block)
+        for total, cells in zip(sums, members, strict=True):
+            total[place] = ranks[:, cells].sum(axis=1)
 
     for_gene_blocks(add_ranks, *parts)
-    inside = indicator.sum(axis=1)[:, None]
+    inside = groups.sum(axis=1)[:, None].astype(np.float64)
     expected = inside * (n_cells + 1) / 2
     variance = inside * (n_cells - inside) * (n_cells + 1) / 12
     return np.asarray((sums - expected) / np.sqrt(variance))
@@ -68,3 +70,10 @@ def benjamini_hochberg(z: FloatArray) -> FloatArray:
     from scipy.stats import false_discovery_control
 
     return np.asarray(false_discovery_control(2 * ndtr(-np.abs(z)), axis=1))
+
+
+def _run_or_index(group: BoolArray) -> slice | IntArray:
+    """Return where a group's cells are, as a slice if they stand together: it costs no copy."""
+    cells = np.flatnonzero(group)
+    start, stop = int(cells[0]), int(cells[-1]) + 1
+    return slice(start, stop) if stop - start == len(cells) else cells
