@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import random
 
 import lightning as L
@@ -329,6 +331,13 @@ def test_save_and_load_give_the_same_predictions(trained, tmp_path):
     assert np.array_equal(loaded.predict(X), ae.predict(X))
     assert np.array_equal(loaded.get_latent_representation(X), ae.get_latent_representation(X))
     assert loaded.options == ae.options
+
+
+def test_a_trained_model_can_be_copied_without_the_data(trained):
+    ae, X = copy.deepcopy(trained[0]), trained[1]
+    ae.train(InMemoryDataModule(np.repeat(X, 50, axis=0)), max_epochs=1, accelerator="cpu")
+    assert len(pickle.dumps(ae)) < X.nbytes * 10
+    assert np.array_equal(copy.deepcopy(ae).predict(X), ae.predict(X))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import doctest
+import importlib
 import subprocess
 import sys
 
@@ -209,6 +211,13 @@ def test_the_package_loads_models_on_first_use():
         "assert set(m.__all__) <= set(dir(m)); import models; assert models.ReconAE is m.ReconAE"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["models.mean", "models.shuffle", "models.reconae", "datamodule"])
+def test_the_examples_in_the_docstrings_hold(name):
+    outcome = doctest.testmod(importlib.import_module(f"reconeval.{name}"))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
 
 
 def test_an_unknown_model_is_an_attribute_error():
