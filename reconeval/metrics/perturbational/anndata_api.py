@@ -75,7 +75,17 @@ def metric_knn_purity(
     >>> metric_knn_purity(adata_pred=pert, adata_pert_true=pert, adata_ctrl=ctrl, k=5)
     1.0
     """
-    X, Y, controls = _cells(adata_pert_true, adata_pred, adata_ctrl, use_rep)
+    sides = (
+        (adata_pert_true, "adata_pert_true"),
+        (adata_pred, "adata_pred"),
+        (adata_ctrl, "adata_ctrl"),
+    )
+    X, Y, controls = (
+        aligned_matrix(adata, adata_pert_true.var_names, name)
+        if use_rep is None
+        else _embedding(adata, use_rep, name)
+        for adata, name in sides
+    )
     return knn_purity(X, Y, controls, k=k)
 
 
@@ -139,36 +149,21 @@ def compute_perturbational_metrics(
     if adata_train is not None and perturbation_key is None:
         msg = "adata_train needs perturbation_key, the column of obs that labels its cells"
         raise UsageError(msg)
-    X, Y, controls = _cells(adata_pert_true, adata_pred, adata_ctrl, None)
-    options: dict[str, Any] = {}
-    embedding = None
-    if use_rep is not None:
-        names = ("embedding", "reference_embedding")
-        options[names[0]], embedding, options[names[1]] = _cells(
-            adata_pert_true, adata_pred, adata_ctrl, use_rep
-        )
-    if adata_train is not None:
-        options["train"] = aligned_matrix(adata_train, adata_pert_true.var_names, "adata_train")
-        options["train_perturbations"] = _labels(adata_train, perturbation_key, "adata_train")
-        options["train_covariates"] = _labels(adata_train, covariate_key, "adata_train")
-    truth = PerturbationTruth(
-        X,
-        tuple(adata_pert_true.var_names),
-        perturbations=_labels(adata_pert_true, perturbation_key, "adata_pert_true"),
-        covariates=_labels(adata_pert_true, covariate_key, "adata_pert_true"),
-        reference=controls,
-        reference_covariates=_labels(adata_ctrl, covariate_key, "adata_ctrl"),
+    keys = (perturbation_key, covariate_key)
+    truth = _truth(
+        (adata_pert_true, adata_ctrl, adata_train),
+        keys,
+        use_rep,
         control=control,
         targets=targets,
         seed=seed,
-        **options,
     )
     pair = PerturbationPair(
         truth,
-        Y,
+        aligned_matrix(adata_pred, truth.genes, "adata_pred"),
         perturbations=_labels(adata_pred, perturbation_key, "adata_pred"),
         covariates=_labels(adata_pred, covariate_key, "adata_pred"),
-        embedding=embedding,
+        embedding=None if use_rep is None else _embedding(adata_pred, use_rep, "adata_pred"),
     )
     if metrics == "all":
         chosen = [metric for metric in chosen if metric.needs <= truth.provides]
@@ -199,21 +194,40 @@ def _chosen(metrics: Sequence[str] | Literal["all"]) -> list[Metric]:
     return [known[name] for name in metrics]
 
 
-def _cells(
-    truth: AnnData, prediction: AnnData, controls: AnnData, use_rep: str | None
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the three in genes, or in an embedding."""
-    sides = ((truth, "adata_pert_true"), (prediction, "adata_pred"), (controls, "adata_ctrl"))
-    if use_rep is None:
-        matrices = [aligned_matrix(adata, truth.var_names, name) for adata, name in sides]
-        return matrices[0], matrices[1], matrices[2]
-    for adata, name in sides:
-        if use_rep not in adata.obsm:
-            found = ", ".join(adata.obsm) or "none"
-            msg = f"{name}.obsm has no {use_rep!r} (it has {found}); compute it or omit use_rep"
-            raise UsageError(msg)
-    matrices = [as_matrix(adata.obsm[use_rep], f"{name}.obsm") for adata, name in sides]
-    return matrices[0], matrices[1], matrices[2]
+def _truth(
+    cells: tuple[AnnData, AnnData, AnnData | None],
+    keys: tuple[str | None, str | None],
+    use_rep: str | None,
+    **options: Any,
+) -> PerturbationTruth:
+    """Prepare measured, control and, where there are any, training cells."""
+    (measured, controls, train), (perturbation_key, covariate_key) = cells, keys
+    genes = measured.var_names
+    if use_rep is not None:
+        options["embedding"] = _embedding(measured, use_rep, "adata_pert_true")
+        options["reference_embedding"] = _embedding(controls, use_rep, "adata_ctrl")
+    if train is not None:
+        options["train"] = aligned_matrix(train, genes, "adata_train")
+        options["train_perturbations"] = _labels(train, perturbation_key, "adata_train")
+        options["train_covariates"] = _labels(train, covariate_key, "adata_train")
+    return PerturbationTruth(
+        aligned_matrix(measured, genes, "adata_pert_true"),
+        tuple(genes),
+        perturbations=_labels(measured, perturbation_key, "adata_pert_true"),
+        covariates=_labels(measured, covariate_key, "adata_pert_true"),
+        reference=aligned_matrix(controls, genes, "adata_ctrl"),
+        reference_covariates=_labels(controls, covariate_key, "adata_ctrl"),
+        **options,
+    )
+
+
+def _embedding(adata: AnnData, key: str, name: str) -> FloatArray:
+    """Return an entry of `obsm`."""
+    if key not in adata.obsm:
+        found = ", ".join(adata.obsm) or "none"
+        msg = f"{name}.obsm has no {key!r} (it has {found}); compute it or omit use_rep"
+        raise UsageError(msg)
+    return as_matrix(adata.obsm[key], f"{name}.obsm[{key!r}]")
 
 
 def _labels(adata: AnnData, key: str | None, name: str) -> StrArray:
