@@ -97,7 +97,8 @@ def record(
 
     def _record(row: Row, metric: Metric) -> str:
         deviation = 0.0 if metric.family == "cost" else run.deviation(metric)
-        row, failure = session.judge(row, run.spec, deviation)
+        applicable = not run.missing(metric)
+        row, failure = session.judge(row, run.spec, deviation=deviation, applicable=applicable)
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
         request.node.user_properties.append((ROW, json.dumps(content)))

@@ -20,8 +20,8 @@ def test_metric(run: Run, metric: str, record: Callable[[Row, Metric], str]) -> 
     """A score against its threshold and, where there is one, the baseline."""
     entry = find(metric)
     failure = record(run.row(entry), entry)
-    missing = entry.needs - run.case.truth.provides
-    if missing:
-        pytest.skip(f"{metric} needs {', '.join(sorted(missing))}, which the data do not have")
     if failure:
         pytest.fail(failure, pytrace=False)
+    missing = run.missing(entry)
+    if missing:
+        pytest.skip(f"{metric} needs {', '.join(sorted(missing))}, which the data do not have")

@@ -157,6 +157,10 @@ class Run:
         """Return the row of a cost: the median of its values, one per seed or round."""
         return replace(self._row(cost, values, ""), value=float(statistics.median(values)))
 
+    def missing(self, metric: Metric) -> frozenset[str]:
+        """Return what the metric needs and the data do not have."""
+        return metric.needs - self.case.truth.provides
+
     def deviation(self, metric: Metric) -> float:
         """Return the standard deviation of a metric over the seeds, 0 for one seed."""
         values = [one.value for one in self.scores(metric)]

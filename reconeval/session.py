@@ -181,7 +181,9 @@ class Session:
             progress=progress,
         )
 
-    def judge(self, row: Row, spec: ModelSpec, deviation: float = 0.0) -> tuple[Row, str]:
+    def judge(
+        self, row: Row, spec: ModelSpec, *, deviation: float = 0.0, applicable: bool = True
+    ) -> tuple[Row, str]:
         """Give a row its verdict.
 
         Parameters
@@ -192,6 +194,9 @@ class Session:
             Its model.
         deviation
             Standard deviation of the metric over seeds, for a band that is being written.
+        applicable
+            Whether the data have what the metric needs; if not, the row is skipped unless a
+            threshold asks for it.
 
         Returns
         -------
@@ -199,6 +204,8 @@ class Session:
         """
         metric = find(row.metric)
         bound = self.thresholds.bound(row, spec.key, metric)
+        if not applicable and bound is None:
+            return replace(row, verdict="skip"), ""
         failures = shortfall(row, metric, bound)
         verdict = ""
         known: float | None = None
@@ -207,7 +214,7 @@ class Session:
             outcome = gate.compare(row, base, metric, self.tolerances.get(row.metric))
             verdict, known = f": {outcome.word}", outcome.baseline
             failures += [outcome.message] if outcome.fails else []
-        if self.options.update_thresholds:
+        if self.options.update_thresholds and metric.family != "cost":
             self.thresholds.note(row, spec.key, deviation)
         judged = replace(
             row,

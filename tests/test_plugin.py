@@ -247,6 +247,16 @@ class TestThresholds:
         Path("mymodel.py").write_text(GOOD.replace("n_components=20", "n_components=1"))
         assert bench(pytester, *options).ret == 1
 
+    def test_bands_are_for_metrics_not_for_costs(self, pytester):
+        Path("mine.toml").write_text("")
+        bench(
+            pytester,
+            *(*QUICK, "--thresholds=mine.toml", "--update-thresholds", "-k", "not contract"),
+            path=BENCHMARKS,
+        )
+        assert "mse" in Path("mine.toml").read_text()
+        assert "train_seconds" not in Path("mine.toml").read_text()
+
     def test_update_is_refused_in_ci(self, pytester, monkeypatch):
         Path("mine.toml").write_text("")
         monkeypatch.setenv("CI", "true")
@@ -368,6 +378,22 @@ class TestBadUse:
         key = "cell_type" if damage == "no cell types" else "kind"
         result = bench(pytester, "--dataset", "mine.h5ad", "--cell-type-key", key)
         self.refused(result, f"*mine.h5ad*{message}")
+
+    def test_a_metric_that_the_data_cannot_serve_is_skipped_with_the_reason(self, pytester):
+        rng = np.random.default_rng(0)
+        X = np.log1p(1.5 * rng.poisson(1.0, (60, 30))).astype("float32")
+        obs = pd.DataFrame(index=_cells())
+        var = pd.DataFrame(index=[f"g{i}" for i in range(30)])
+        anndata.AnnData(X, obs=obs, var=var).write_h5ad("mine.h5ad")
+        options = ("--dataset", "mine.h5ad", "--metrics", "mse,poisson_deviance")
+        result = bench(pytester, *options, "--results", "out.csv")
+        assert result.ret == 0
+        result.assert_outcomes(passed=1, skipped=1)
+        result.stdout.fnmatch_lines(["SKIPPED * poisson_deviance needs counts, which*"])
+        row = pd.read_csv("out.csv").set_index("metric").loc["poisson_deviance"]
+        assert row["verdict"] == "skip"
+        assert np.isnan(row["value"])
+        assert row["reason"].startswith("needs counts")
 
     @pytest.mark.parametrize(
         ("model", "message"),
