@@ -158,6 +158,15 @@ class TestKernels:
         pair_sums(X, X, block=16)
         assert np.array_equal(np.reshape(seen, (4, 4)), np.eye(4, dtype=bool))
 
+    def test_float32_products_err_by_no_more_than_is_allowed_for(self):
+        for X in (cells(200, 3000), np.random.default_rng(0).normal(3, 1, (200, 3000))):
+            reader = kernels_module._Centred(X, X.mean(axis=0), 100)
+            coarse, norm = kernels_module._squared_distances(
+                reader.read(0, np.float32), reader.read(1, np.float32)
+            )
+            off = np.abs(coarse - cdist(X[:100], X[100:], "sqeuclidean")).max()
+            assert off < kernels_module.ERROR * norm
+
     def test_float64_is_used_where_two_sides_nearly_agree(self):
         X = cells(64, 500, dtype=np.float32)
         Y = X + np.random.default_rng(0).normal(0, 0.01, X.shape).astype(np.float32)
