@@ -1,5 +1,4 @@
 # Two commands do all: `make bench` runs the main job on embedded data, `make test` the tests.
-# PIP_CONSTRAINT holds in build environments, too, so that nothing else pulls another torch.
 
 PYTHON ?= python3
 VENV ?= .venv
