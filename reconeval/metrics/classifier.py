@@ -34,8 +34,8 @@ def c2st_auc(
     classifier would have learned the one as measured, call the other so, too, and reach an AUC
     below 0.5.
 
-    A linear classifier sees shifts, not spreads: a prediction of the same average cell for all
-    may come close to 0.5, so read it beside `variance_log2_ratio`.
+    A linear classifier sees shifts, not spreads: the average of the very cells that are scored,
+    predicted for each, comes out at or below 0.5, so read it beside `variance_log2_ratio`.
 
     Parameters
     ----------

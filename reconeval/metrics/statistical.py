@@ -196,7 +196,7 @@ def variance_log2_ratio(X: FloatArray, Y: FloatArray) -> float:
     if not upper.any():
         msg = "every gene is constant in the truth"
         raise Undefined(msg)
-    x, y = x[upper], Y[:, upper].var(axis=0, ddof=1, dtype=np.float64)
+    x, y = x[upper], Y.var(axis=0, ddof=1, dtype=np.float64)[upper]
     return float(np.median(np.log2((y / x + COLLAPSE_FLOOR) / (1.0 + COLLAPSE_FLOOR))))
 
 
