@@ -70,5 +70,6 @@ def column_correlations(A: FloatArray, B: FloatArray, *, method: Method) -> Floa
     norms = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
     values = np.zeros(A.shape[1])
     np.divide(np.einsum("ij,ij->j", a, b), norms, out=values, where=b_varies & (norms > 0))
+    np.clip(values, -1, 1, out=values)  # rounding can put a perfect correlation beyond
     values[~a_varies] = np.nan
     return values

@@ -197,6 +197,16 @@ def phase_recall(true: StrArray, predicted: StrArray, phase: str) -> float:
     ------
     Undefined
         If no cell of the truth is in the phase.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> true, predicted = np.array(["G1", "G1", "S"]), np.array(["G1", "S", "S"])
+    >>> phase_recall(true, predicted, "G1")
+    0.5
+    >>> phase_recall(true, predicted, "G2M")
+    Traceback (most recent call last):
+    reconeval.errors.Undefined: none of 3 cells of the truth is in phase G2M
     """
     cells = true == phase
     if not cells.any():

@@ -83,11 +83,14 @@ def coexpression(
     --------
     >>> import numpy as np
     >>> X = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
-    >>> coexpression(X, X[:, ::-1], ["A", "B"], {"S": ["A", "B"]}, min_cells=3, min_genes=2)
+    >>> sets, options = {"S": ["A", "B"]}, {"min_cells": 3, "min_genes": 2}
+    >>> coexpression(X, X * 2, ["A", "B"], sets, **options)
     1.0
-    >>> opposite = X * [1.0, -1.0]
-    >>> coexpression(X, opposite, ["A", "B"], {"S": ["A", "B"]}, min_cells=3, min_genes=2)
+    >>> round(coexpression(X, X * [1.0, -1.0], ["A", "B"], sets, **options), 6)
     0.0
+    >>> coexpression(X, np.ones((3, 2)), ["A", "B"], sets, **options)
+    Traceback (most recent call last):
+    reconeval.errors.Undefined: no two genes of any of 1 gene sets vary over the cells on both sides
     """
     X, Y = check_pair(X, Y)
     check_method(method)
@@ -147,7 +150,7 @@ def set_correlations(
     def correlate(columns: IntArray) -> FloatArray:
         members = np.searchsorted(union, columns)
         rows = unit[members]
-        matrix = rows @ rows.T
+        matrix: FloatArray = np.clip(rows @ rows.T, -1, 1)  # rounding can put a perfect one beyond
         matrix[constant[members]] = np.nan
         matrix[:, constant[members]] = np.nan
         return matrix[np.triu_indices(len(members), k=1)]

@@ -137,6 +137,14 @@ def score_correlation(
     ------
     Undefined
         If there are fewer than 3 signatures or their true scores are all equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(score_correlation(np.array([0.1, 0.4, 0.2]), np.array([1.0, 9.0, 2.0])), 6)
+    1.0
+    >>> score_correlation(np.array([0.1, 0.4, 0.2]), np.ones(3))
+    0.0
     """
     value = float(column_correlations(truth[:, None], prediction[:, None], method=method)[0])
     if np.isnan(value):

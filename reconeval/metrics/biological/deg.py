@@ -174,6 +174,15 @@ def top_genes(log2_fold_changes: FloatArray, p_adjusted: FloatArray, *, fdr: flo
     -------
     Gene numbers, the largest change first, equal changes in the order of the genes. Genes that
     do not change at all are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> changes, p = np.array([1.0, -3.0, 0.0, 2.0]), np.array([0.01, 0.04, 0.01, 0.2])
+    >>> top_genes(changes, p, fdr=0.05).tolist()
+    [1, 0]
+    >>> top_genes(changes, p, fdr=0.001).tolist()
+    [1, 3, 0]
     """
     significant = p_adjusted <= fdr
     candidates = np.flatnonzero((significant | ~significant.any()) & (log2_fold_changes != 0))
@@ -201,6 +210,12 @@ def dice(truth: list[IntArray], prediction: list[IntArray], *, k: int = TOP_K) -
         If no gene changes in the truth of any group.
     UsageError
         If `k` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dice([np.array([3, 1, 4, 7])], [np.array([1, 5, 9])], k=2)
+    0.5
     """
     if k < 1:
         msg = f"k={k}, expected a number of top genes from 1 up"

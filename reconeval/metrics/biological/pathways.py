@@ -158,6 +158,13 @@ def ulm_scores(X: FloatArray, weights: FloatArray, keep: BoolArray) -> FloatArra
     ------
     Undefined
         If there are fewer than 3 genes: the slope has no standard error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, weights = np.array([[1.0, 2.0, 2.0, 4.0]]), np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> ulm_scores(X, weights, np.full(4, True)).round(4)  # slope 0.9, standard error 0.2646
+    array([[3.4017]])
     """
     n_genes = len(weights)
     if n_genes < 3:
@@ -175,6 +182,7 @@ def ulm_scores(X: FloatArray, weights: FloatArray, keep: BoolArray) -> FloatArra
         size = np.linalg.norm(rows, axis=1)
         size[constant] = np.inf
         r[cells] = (rows @ unit) / size[:, None]
+    np.clip(r, -1, 1, out=r)  # rounding can put a perfect fit beyond
     degrees = n_genes - 2
     return np.asarray(r * np.sqrt(degrees / ((1 - r + _TINY) * (1 + r + _TINY))))
 

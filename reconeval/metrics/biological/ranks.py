@@ -34,6 +34,12 @@ def rank_rows(rows: FloatArray) -> FloatArray:
     Returns
     -------
     Array of the same shape, float64, in [1, n_entries]; equal to `scipy.stats.rankdata`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rank_rows(np.array([[0.0, 3.0, 0.0, -1.0]], dtype=np.float32))
+    array([[2.5, 4. , 2.5, 1. ]])
     """
     if rows.dtype != np.float32:
         from scipy.stats import rankdata
