@@ -127,7 +127,7 @@ class Subject:
 
     def fresh(self) -> Any:
         """Build a new, untrained model."""
-        from reconeval.runs import seed_everything
+        from reconeval.seeding import seed_everything
 
         seed_everything(self.seed)
         offers = constructor_offers(n_genes=self.X.shape[1], seed=self.seed)
@@ -179,7 +179,7 @@ class Subject:
             return call_model(f"{self.spec.id}: {who}", function, *args)
 
     def _train(self, model: Any, data: TrainingData) -> Any:
-        from reconeval.runs import seed_everything
+        from reconeval.seeding import seed_everything
 
         seed_everything(self.seed)
         offers = train_offers(data, seed=self.seed, accelerator=self.accelerator)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from reconeval.calls import call_model, checked_prediction
-from reconeval.errors import ReconevalError
+from reconeval.errors import ReconevalError, Undefined
 from reconeval.metrics.pair import Pair, Truth
 from reconeval.metrics.registry import METRICS, Score, score
 from reconeval.offers import constructor_offers, train_offers, training_data
 from reconeval.quiet import quiet
 from reconeval.rows import Row
+from reconeval.seeding import seed_everything
 from reconeval.timing import Usage
 
 if TYPE_CHECKING:
@@ -30,16 +28,7 @@ if TYPE_CHECKING:
     from reconeval.offers import TrainingData
     from reconeval.spec import ModelSpec
 
-__all__ = ["Case", "Fit", "Run", "fit", "metric_names", "seed_everything", "train"]
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch, for models that use them."""
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  (a stranger's model may draw from the global generator)
-    torch.manual_seed(seed)
+__all__ = ["Case", "Fit", "Run", "fit", "metric_names", "train"]
 
 
 @dataclass(eq=False)
@@ -173,12 +162,13 @@ class Run:
     def _predict_thinned(self) -> None:
         from reconeval.metrics.thinning import thinned
 
-        if self.case.truth.counts is None:
+        try:
+            X = thinned(self.case.truth).X
+        except Undefined:  # the metric will say the same
             return
         for fit in self.fits:
             if fit.pair.thinned_prediction is None:
-                X = thinned(self.case.truth).X.copy()
-                fit.pair.thinned_prediction = self.predict(fit, X)
+                fit.pair.thinned_prediction = self.predict(fit, X.copy())
 
     def _row(self, metric: Metric, values: Sequence[float], reason: str) -> Row:
         defined = not any(math.isnan(value) for value in values)
