@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from reconeval.datasets import load_dataset
 from reconeval.metrics.biological import ranks
 from reconeval.metrics.biological.association import column_correlations, varies
+from reconeval.metrics.biological.ranks import sorted_ranks
 from reconeval.metrics.biological.wilcoxon import benjamini_hochberg, rank_sum_z
 
 FLOATS = {"allow_nan": False, "allow_infinity": False}
@@ -20,25 +21,46 @@ FLOATS = {"allow_nan": False, "allow_infinity": False}
 TIED = st.sampled_from([-2.5, -1e-42, -0.0, 0.0, 1e-42, 0.5, 3e38])
 
 
+def unsorted(labels, ranks):
+    out = np.empty_like(ranks)
+    np.put_along_axis(out, labels, ranks, axis=1)
+    return out
+
+
 @given(
     arrays(
-        np.float32,
+        st.sampled_from([np.float32, np.float64]),
         st.tuples(st.integers(1, 4), st.integers(1, 30)),
         elements=TIED | st.floats(width=32, **FLOATS),
     )
 )
-def test_float32_rows_are_ranked_as_scipy_does(rows):
-    assert np.array_equal(ranks.rank_rows(rows), scipy.stats.rankdata(rows, axis=1))
+def test_rows_are_ranked_as_scipy_does(rows):
+    labels, ranks = sorted_ranks(rows, np.arange(rows.shape[1]))
+    assert np.array_equal(unsorted(labels, ranks), scipy.stats.rankdata(rows, axis=1))
+    assert (np.diff(np.take_along_axis(rows, labels, axis=1), axis=1) >= 0).all()
+
+
+def test_labels_may_repeat():
+    rows = np.float32([[3, 1, 2, 1]])
+    labels, ranks = sorted_ranks(rows, np.array([7, 7, 0, 2**32 - 1]))
+    assert labels.tolist() == [[7, 2**32 - 1, 0, 7]]
+    assert ranks.tolist() == [[1.5, 1.5, 3, 4]]
 
 
 def test_float64_is_not_ranked_in_float32():
     rows = np.array([[1.0, 1.0 + 1e-12, 1.0 - 1e-12]])
-    assert ranks.rank_rows(rows).tolist() == [[2, 3, 1]]
+    labels, ranks = sorted_ranks(rows, np.arange(3))
+    assert unsorted(labels, ranks).tolist() == [[2, 3, 1]]
 
 
-@pytest.mark.parametrize("entries", [1, 64, 2**19])
-def test_blocks_cover_every_gene_once(entries, monkeypatch):
+@pytest.mark.parametrize("entries", [1, 30, 2**16])
+@pytest.mark.parametrize("tile", [1, 4, 64])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks_cover_every_gene_once(entries, tile, threads, monkeypatch):
     monkeypatch.setattr(ranks, "_BLOCK_ENTRIES", entries)
+    monkeypatch.setattr(ranks, "_TILE_GENES", tile)
+    monkeypatch.setattr(ranks, "_TILE_CELLS", tile)
+    monkeypatch.setattr(ranks.os, "cpu_count", lambda: threads)
     rng = np.random.default_rng(0)
     X, R = rng.normal(size=(7, 11)), rng.normal(size=(4, 11)).astype(np.float32)
     columns = np.array([9, 0, 3, 3, 10])

@@ -125,12 +125,14 @@ def test_reasons_reach_the_score(iid):
 
 def test_what_depends_on_the_truth_is_computed_once(iid, monkeypatch):
     ranked = []
-    plain = ranks.rank_rows
+    plain = ranks.sorted_ranks
+
+    def counted(rows, labels):
+        ranked.append(len(rows))
+        return plain(rows, labels)
+
     for module in ("co_expression", "wilcoxon"):
-        monkeypatch.setattr(
-            f"reconeval.metrics.biological.{module}.rank_rows",
-            lambda rows: (ranked.append(len(rows)), plain(rows))[1],
-        )
+        monkeypatch.setattr(f"reconeval.metrics.biological.{module}.sorted_ranks", counted)
     truth = iid.truth()
     totals = []
     for _ in range(3):

@@ -16,7 +16,7 @@ from reconeval.metrics.biological._genes import (
     gene_columns,
 )
 from reconeval.metrics.biological.association import check_method
-from reconeval.metrics.biological.ranks import for_gene_blocks, in_threads, rank_rows
+from reconeval.metrics.biological.ranks import for_gene_blocks, in_threads, sorted_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -128,6 +128,8 @@ def set_correlations(
     Undefined
         If there are fewer than 3 cells.
     """
+    from threadpoolctl import threadpool_limits
+
     if len(X) < 3:
         msg = f"correlations over cells need 3 cells, there are {len(X)}"
         raise Undefined(msg)
@@ -137,13 +139,22 @@ def set_correlations(
     unit = np.empty((len(union), len(X)), dtype=np.float32)
     constant = np.empty(len(union), dtype=np.bool_)
 
+    position = np.arange(len(X))
+
     def standardise(place: slice, block: FloatArray) -> None:
-        rows = rank_rows(block) if method == "spearman" else block.astype(np.float64)
+        if method == "spearman":
+            order, rows = sorted_ranks(block, position)
+        else:
+            order, rows = None, block.astype(np.float64)
         constant[place] = np.ptp(rows, axis=1) == 0
         rows -= rows.mean(axis=1, keepdims=True)
         norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         norms[constant[place]] = 1
-        unit[place] = rows / norms[:, None]
+        rows /= norms[:, None]
+        if order is None:
+            unit[place] = rows
+        else:
+            np.put_along_axis(unit[place], order, rows, axis=1)
 
     for_gene_blocks(standardise, X, columns=union)
 
@@ -155,7 +166,9 @@ def set_correlations(
         matrix[:, constant[members]] = np.nan
         return matrix[np.triu_indices(len(members), k=1)]
 
-    return dict(zip(sets, in_threads(correlate, sets.values()), strict=True))
+    # One core for each product: they are small, and several sets are under way at once.
+    with threadpool_limits(1, user_api="blas"):
+        return dict(zip(sets, in_threads(correlate, sets.values()), strict=True))
 
 
 def set_agreement(

@@ -1,4 +1,4 @@
-"""Ranks of genes over cells, each gene ranked once."""
+"""Ranks of genes over cells, each gene sorted once."""
 
 from __future__ import annotations
 
@@ -13,71 +13,68 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray, IntArray
 
-__all__ = ["for_gene_blocks", "in_threads", "rank_rows"]
+__all__ = ["for_gene_blocks", "in_threads", "sorted_ranks"]
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-_BLOCK_ENTRIES = 2**19  # 2 MB of float32: small enough for a core's cache, few enough calls
-_MAX_THREADS = 4  # bounds the memory of the blocks in flight
-_LOW_HALF = 0xFFFFFFFF  # of the keys: the position
+_MAX_THREADS = 4  # bounds the memory in flight
+_TILE_GENES = 64  # columns turned into rows at a time
+_TILE_CELLS = 512  # the same in the other direction: a tile fits a core's cache
+_BLOCK_ENTRIES = 2**16  # few enough for the cache, enough to be worth a call of NumPy
+_LOW_HALF = 0xFFFFFFFF
 
 
-def rank_rows(rows: FloatArray) -> FloatArray:
-    """Rank the entries of each row, ties averaged.
+def sorted_ranks(rows: FloatArray, labels: IntArray) -> tuple[IntArray, FloatArray]:
+    """Sort each row and rank its entries, ties averaged.
 
     Parameters
     ----------
     rows
-        Array of shape (n_rows, n_entries), C-ordered, finite.
+        Array of shape (n_rows, n_entries), finite.
+    labels
+        Array of shape (n_entries,), from 0 to 2³² - 1: what to tell entries by once they are
+        sorted, such as their position or their group.
 
     Returns
     -------
-    Array of the same shape, float64, in [1, n_entries]; equal to `scipy.stats.rankdata`.
+    Two arrays of the shape of `rows`, each row in ascending order of its values: the labels, and
+    the ranks from 1 to n_entries in float64, as `scipy.stats.rankdata` gives them.
 
     Examples
     --------
     >>> import numpy as np
-    >>> rank_rows(np.array([[0.0, 3.0, 0.0, -1.0]], dtype=np.float32))
-    array([[2.5, 4. , 2.5, 1. ]])
+    >>> sorted_ranks(np.array([[0.0, 3.0, 0.0, -1.0]], dtype=np.float32), np.arange(4))
+    (array([[3, 0, 2, 1]]), array([[1. , 2.5, 2.5, 4. ]]))
     """
-    if rows.dtype != np.float32:
-        from scipy.stats import rankdata
+    if rows.dtype == np.float32:
+        bits = (rows + np.float32(0)).view(np.int32)  # adding 0 makes -0.0 equal to 0.0
+        bits ^= (bits >> 31) & 0x7FFFFFFF  # now these integers are in the order of the floats
+        # Value and label in one integer: NumPy sorts these several times faster than it
+        # argsorts the floats.
+        keys = bits.astype(np.int64)
+        keys <<= 32
+        keys |= labels
+        keys.sort(axis=1)
+        return keys & _LOW_HALF, _average_ranks(keys >> 32)
+    order = np.argsort(rows, axis=1)
+    return labels[order], _average_ranks(np.take_along_axis(rows, order, axis=1))
 
-        return np.asarray(rankdata(rows, axis=1))
-    bits = (rows + np.float32(0)).view(np.int32)  # adding 0 makes -0.0 equal to 0.0
-    bits ^= (bits >> 31) & 0x7FFFFFFF  # now these integers are in the order of the floats
-    ranks = np.empty(rows.shape)
-    for row, out in zip(bits, ranks, strict=True):
-        _rank_row(row, out)
+
+def _average_ranks(values: FloatArray | IntArray) -> FloatArray:
+    """Rank rows that are in ascending order."""
+    n_rows, n = values.shape
+    as_before = np.zeros((n_rows, n + 1), dtype=np.bool_)  # one more, so that none comes after
+    np.equal(values[:, 1:], values[:, :-1], out=as_before[:, 1:n])
+    ranks = np.empty((n_rows, n))
+    ranks[:] = np.arange(1.0, n + 1)
+    tied = np.flatnonzero(as_before[:, :n] | as_before[:, 1:])
+    if tied.size:
+        first = np.flatnonzero(~as_before[:, :n].ravel()[tied])
+        sizes = np.diff(first, append=tied.size)
+        flat = ranks.ravel()
+        flat[tied] = np.repeat(flat[tied[first]] + (sizes - 1) / 2, sizes)
     return ranks
-
-
-def _rank_row(row: IntArray, out: FloatArray) -> None:
-    """Write the ranks of integers, most of them 0 in measured data, into `out`."""
-    nonzero = np.flatnonzero(row != 0)
-    n_zeros = len(row) - len(nonzero)
-    # Value and position in one integer: NumPy sorts these several times faster than it argsorts
-    # the values.
-    keys = row[nonzero].astype(np.int64)
-    keys <<= 32
-    keys |= nonzero
-    keys.sort()
-    order = keys & _LOW_HALF
-    keys >>= 32
-    starts = np.ones(len(keys), dtype=np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=starts[1:])
-    if starts.all():
-        ranks = np.arange(1.0, len(keys) + 1)
-    else:
-        first = np.flatnonzero(starts)
-        ties = np.diff(first, append=len(keys))
-        ranks = np.repeat(first + (ties + 1) / 2, ties)
-    if n_zeros:
-        n_negative = np.searchsorted(keys, 0)
-        ranks[n_negative:] += n_zeros
-        out[:] = n_negative + (n_zeros + 1) / 2
-    out[order] = ranks
 
 
 def for_gene_blocks(
@@ -89,7 +86,8 @@ def for_gene_blocks(
     ----------
     work
         Takes the places of the block's genes in `columns` and a C-ordered array of shape
-        (n_genes_in_block, n_cells) that holds the cells of all parts, one after another.
+        (n_genes_in_block, n_cells) that holds the cells of all parts, one after another, and is
+        overwritten afterwards.
     parts
         Arrays of shape (n_cells_of_part, n_genes).
     columns
@@ -97,32 +95,41 @@ def for_gene_blocks(
     """
     n_cells = sum(len(part) for part in parts)
     n_genes = parts[0].shape[1] if columns is None else len(columns)
-    size = max(1, _BLOCK_ENTRIES // max(n_cells, 1))
+    n_rows = max(1, min(_TILE_GENES, _BLOCK_ENTRIES // n_cells))
+    dtype = np.result_type(*(part.dtype for part in parts))
 
-    def one(start: int) -> None:
-        place = slice(start, min(start + size, n_genes))
-        genes = place if columns is None else columns[place]
-        block = np.empty(
-            (place.stop - start, n_cells), dtype=np.result_type(*(part.dtype for part in parts))
-        )
-        at = 0
-        for part in parts:
-            block[:, at : at + len(part)] = part[:, genes].T
-            at += len(part)
-        work(place, block)
+    def go_through(share: range) -> None:
+        tile = np.empty((_TILE_GENES, n_cells), dtype=dtype)
+        for start in range(share.start, share.stop, _TILE_GENES):
+            stop = min(start + _TILE_GENES, share.stop)
+            _turn(parts, slice(start, stop) if columns is None else columns[start:stop], tile)
+            for first in range(start, stop, n_rows):
+                place = slice(first, min(first + n_rows, stop))
+                work(place, tile[place.start - start : place.stop - start])
 
-    in_threads(one, range(0, n_genes, size))
+    size = -(-n_genes // _n_threads())
+    shares = (range(at, min(at + size, n_genes)) for at in range(0, n_genes, size))
+    in_threads(go_through, shares)
+
+
+def _turn(parts: Iterable[FloatArray], genes: slice | IntArray, tile: FloatArray) -> None:
+    """Write the genes of all parts into the first rows of a tile."""
+    at = 0
+    for part in parts:
+        for start in range(0, len(part), _TILE_CELLS):
+            cells = part[start : start + _TILE_CELLS][:, genes]
+            tile[: cells.shape[1], at : at + len(cells)] = cells.T
+            at += len(cells)
 
 
 def in_threads(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
     """Call `work` on each item, several at a time; returns what it returned, in order.
 
-    NumPy lets go of the interpreter while it sorts and multiplies, so threads are enough. Its
-    matrix products run on one core each meanwhile: small ones waste the time that they spend on
-    waiting for each other's threads.
+    NumPy lets go of the interpreter while it sorts and multiplies, so threads are enough.
     """
-    from threadpoolctl import threadpool_limits
-
-    threads = min(_MAX_THREADS, os.cpu_count() or 1)
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(_n_threads()) as pool:
         return list(pool.map(work, items))
+
+
+def _n_threads() -> int:
+    return min(_MAX_THREADS, os.cpu_count() or 1)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reconeval.metrics.biological.ranks import for_gene_blocks, rank_rows
+from reconeval.metrics.biological.ranks import for_gene_blocks, sorted_ranks
 
 if TYPE_CHECKING:
-    from reconeval._typing import BoolArray, FloatArray, IntArray
+    from reconeval._typing import BoolArray, FloatArray
 
 __all__ = ["benjamini_hochberg", "rank_sum_z"]
 
@@ -20,7 +20,8 @@ def rank_sum_z(groups: BoolArray, *parts: FloatArray) -> FloatArray:
     Parameters
     ----------
     groups
-        Array of shape (n_groups, n_cells): the cells of each group, some but not all.
+        Array of shape (n_groups, n_cells): the cells of each group, some but not all, and none
+        in two groups.
     parts
         Arrays of shape (n_cells_of_part, n_genes), which together are the n_cells cells.
 
@@ -35,13 +36,14 @@ def rank_sum_z(groups: BoolArray, *parts: FloatArray) -> FloatArray:
     doi:10.2307/3001968; `scanpy.tl.rank_genes_groups(method="wilcoxon")`.
     """
     n_groups, n_cells = groups.shape
-    members = [_run_or_index(group) for group in groups]
+    # Cells of no group have label 0.
+    labels = (np.arange(1, n_groups + 1) @ groups).astype(np.int64)
     sums = np.empty((n_groups, parts[0].shape[1]))
 
     def add_ranks(place: slice, block: FloatArray) -> None:
-        ranks = rank_rows(block)
-        for total, cells in zip(sums, members, strict=True):
-            total[place] = ranks[:, cells].sum(axis=1)
+        found, ranks = sorted_ranks(block, labels)
+        for label, total in enumerate(sums, start=1):
+            total[place] = np.einsum("ij,ij->i", found == label, ranks)
 
     for_gene_blocks(add_ranks, *parts)
     inside = groups.sum(axis=1)[:, None].astype(np.float64)
@@ -70,10 +72,3 @@ def benjamini_hochberg(z: FloatArray) -> FloatArray:
     from scipy.stats import false_discovery_control
 
     return np.asarray(false_discovery_control(2 * ndtr(-np.abs(z)), axis=1))
-
-
-def _run_or_index(group: BoolArray) -> slice | IntArray:
-    """Return where a group's cells are, as a slice if they stand together: it costs no copy."""
-    cells = np.flatnonzero(group)
-    start, stop = int(cells[0]), int(cells[-1]) + 1
-    return slice(start, stop) if stop - start == len(cells) else cells
