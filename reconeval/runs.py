@@ -151,7 +151,7 @@ class Run:
 
     def deviation(self, metric: Metric) -> float:
         """Return the standard deviation of a metric over the seeds, 0 for one seed."""
-        values = [one.value for one in self.scores(metric)]
+        values = [one.value for one in self.scores(metric) if math.isfinite(one.value)]
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
     def predict(self, fit: Fit, X: FloatArray) -> FloatArray:

@@ -129,7 +129,8 @@ class Thresholds:
                 table = table[name]
             for metric, band in sorted(bands.items()):
                 table[metric] = band
-        atomic_write(self.path, tomlkit.dumps(document).encode())
+        text = tomlkit.dumps(document).replace("]\n[", "]\n\n[")  # tables apart
+        atomic_write(self.path, text.encode())
 
 
 def _rounded(value: float) -> float:
