@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 # pytester restores sys.modules after each run in this process; what cannot be imported twice
@@ -17,7 +18,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression  # noqa: F401
 
-import reconeval.metrics  # noqa: F401
+from reconeval.errors import Undefined
+from reconeval.metrics import METRICS as REGISTRY
 from tests.conftest import ROOT
 from tests.example_models import BROKEN, GOOD, MEAN
 
@@ -110,6 +112,26 @@ class TestMainJob:
             values.append({row["metric"]: row["value"] for row in rows})
         assert values[0] == values[1]
         assert len(values[0]) > 10
+
+    def test_a_score_that_one_seed_lacks_is_undefined_not_a_crash(self, pytester, monkeypatch):
+        def sometimes(pair):
+            if pair.prediction[0, 0] == 1:
+                raise Undefined("not this one")
+            return 0.0
+
+        monkeypatch.setitem(REGISTRY, "mse", replace(REGISTRY["mse"], compute=sometimes))
+        pytester.makepyfile(
+            odd="""
+            class Odd:
+                def train(self, X, seed):
+                    self.seed = seed
+                def predict(self, X):
+                    return X * 0 + self.seed
+            """
+        )
+        result = bench(pytester, *QUICK, "--seeds=3", "-k=mse", models=("odd:Odd",))
+        result.assert_outcomes(failed=1, deselected=1)
+        result.stdout.fnmatch_lines(["mse on pbmc68k/iid: undefined, not this one"])
 
     def test_ids_can_be_selected_by_k(self, pytester):
         result = bench(
