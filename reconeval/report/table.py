@@ -154,12 +154,10 @@ def _render(parts: Iterable[object], width: int, *, color: bool) -> list[str]:
     console = Console(
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False
     )
-    for part in parts:
-        if isinstance(part, str):
+    for index, part in enumerate(parts):
+        if index:
             console.print()
-            console.print(part, style="bold", markup=False)
-        else:
-            console.print(part)
+        console.print(part, style="bold" if isinstance(part, str) else None, markup=False)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
