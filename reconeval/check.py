@@ -74,7 +74,7 @@ def _check(spec: ModelSpec, subject: Subject) -> int:
         failed += outcome.status == "failed"
         print(_line(outcome, seen), flush=True)
         seen.add(outcome.message)
-    print(f"{spec.id}: {failed or 'no'} of {len(CHECKS)} checks failed\n", flush=True)
+    print(f"{spec.id}: {failed} of {len(CHECKS)} checks failed\n", flush=True)
     return failed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from reconeval import __version__
 from reconeval.errors import ReconevalError, UsageError
@@ -22,10 +22,18 @@ _COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; exit code 4."""
+        self.exit(4, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0 ok, 1 a failed check, 4 bad usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="reconeval",
         description="Benchmark models that reconstruct single-cell gene expression.",
         epilog="The main job runs under pytest: pytest benchmarks --model mypkg:MyModel",
@@ -39,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser.parse_args(argv)
     except SystemExit as stop:
-        return 4 if stop.code == 2 else int(stop.code or 0)
+        return int(stop.code or 0)
     try:
         return int(import_module(_COMMANDS[args.command][0]).run(args))
     except UsageError as error:
