@@ -22,7 +22,7 @@ def test_a_sound_model_passes_on_real_cells(capsys):
     assert out[0] == "ReconPCA, 256 training and 64 test cells of pbmc68k"
     assert [line.split()[1] for line in out[1:-2]] == list(check_names())
     assert {line.split()[0] for line in out[1:-2]} <= {"✓", "-"}
-    assert out[-2] == f"ReconPCA: no of {len(check_names())} checks failed"
+    assert out[-2] == f"ReconPCA: 0 of {len(check_names())} checks failed"
 
 
 def test_a_broken_model_fails_with_one_line_for_each_rule(capsys):
