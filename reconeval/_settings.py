@@ -63,9 +63,12 @@ def settings_id(kwargs: Mapping[str, Any], train_kwargs: Mapping[str, Any]) -> s
 
 
 def _pairs(text: str, where: str) -> Iterator[str]:
-    start, quote, open_brackets = 0, "", [""]
+    start, quote, escaped, open_brackets = 0, "", False, [""]
     for position, char in enumerate(text):
-        if quote:
+        if escaped:
+            escaped = False
+        elif quote:
+            escaped = char == "\\"
             quote = "" if char == quote else quote
         elif char in "\"'":
             quote = char
