@@ -17,8 +17,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest_plugins = ["pytester"]
 
 # Two cores shared with whatever else runs: a slow example is no fault of the code.
+# In CI the same examples every time, so that a failure belongs to the change that is tested.
 settings.register_profile(
-    "reconeval", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40
+    "reconeval",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=40,
+    derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("reconeval")
 
