@@ -411,7 +411,7 @@ class TestBadUse:
         result = bench(pytester, *options, "--results", "out.csv")
         assert result.ret == 0
         result.assert_outcomes(passed=1, skipped=1)
-        result.stdout.fnmatch_lines(["SKIPPED * poisson_deviance needs counts, which*"])
+        result.stdout.fnmatch_lines(["SKIPPED * poisson_deviance on mine/iid: needs counts, which*"])
         row = pd.read_csv("out.csv").set_index("metric").loc["poisson_deviance"]
         assert row["verdict"] == "skip"
         assert np.isnan(row["value"])
