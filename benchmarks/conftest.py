@@ -96,9 +96,10 @@ def record(
     """Record a row; returns the failure in one line, empty if there is none."""
 
     def _record(row: Row, metric: Metric) -> str:
-        deviation = 0.0 if metric.family == "cost" else run.deviation(metric)
-        applicable = not run.missing(metric)
-        row, failure = session.judge(row, run.spec, deviation=deviation, applicable=applicable)
+        scored = metric.family != "cost"
+        deviation = run.deviation(metric) if scored else 0.0
+        served = not (scored and run.unserved(metric))
+        row, failure = session.judge(row, run.spec, deviation=deviation, served=served)
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
         request.node.user_properties.append((ROW, json.dumps(content)))

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def test_metric(run: Run, metric: str, record: Callable[[Row, Metric], str]) -> None:
     """A score against its threshold and, where there is one, the baseline."""
     entry = find(metric)
-    failure = record(run.row(entry), entry)
+    row = run.row(entry)
+    failure = record(row, entry)
     if failure:
         pytest.fail(failure, pytrace=False)
-    missing = run.missing(entry)
-    if missing:
-        pytest.skip(f"{metric} needs {', '.join(sorted(missing))}, which the data do not have")
+    if run.unserved(entry):
+        pytest.skip(f"{row.where}: {row.reason}")

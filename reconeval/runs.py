@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
     from reconeval.datasets import Dataset, Split
-    from reconeval.metrics.registry import Metric
+    from reconeval.metrics.registry import Family, Metric
     from reconeval.offers import TrainingData
     from reconeval.spec import ModelSpec
 
 __all__ = ["Case", "Fit", "Run", "fit", "metric_names", "train"]
+
+_FAMILIES: dict[str, tuple[Family, ...]] = {
+    "end_to_end": ("statistical", "biological"),
+    "latent_shift": ("perturbational",),
+}
 
 
 @dataclass(eq=False)
@@ -43,6 +48,7 @@ class Case:
 
     dataset: Dataset
     split: Split
+    _unserved: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -71,6 +77,24 @@ class Case:
     def test_input(self) -> FloatArray:
         """Return a fresh copy of the test cells, (n_test, n_genes): a model may spoil it."""
         return self.dataset.X[self.split.test]
+
+    def thinned_input(self) -> FloatArray | None:
+        """Return a fresh copy of the thinned test cells, None where the data allow none."""
+        from reconeval.metrics.thinning import thinned
+
+        try:
+            return thinned(self.truth).X.copy()
+        except Undefined:  # the metric will say the same
+            return None
+
+    def unserved(self, metric: Metric) -> str:
+        """Return why even the truth, taken as a prediction, has no value; empty if it has one."""
+        if metric.name not in self._unserved:
+            perfect = Pair(self.truth, self.truth.X)
+            if "counts" in metric.needs:
+                perfect.thinned_prediction = self.thinned_input()
+            self._unserved[metric.name] = score(metric, perfect).reason
+        return self._unserved[metric.name]
 
 
 @dataclass(eq=False)
@@ -108,7 +132,7 @@ class Run:
     spec, case, fits
         The model, the case and one trained model per seed.
     metric_seconds
-        Seconds that each metric took, over all seeds.
+        Seconds that each metric took, over all seeds; the first model pays for the truth's part.
     error
         What the model did wrong, in one line; empty if it ran. Then there are no fits and every
         score is NaN with this reason.
@@ -138,16 +162,17 @@ class Run:
     def row(self, metric: Metric) -> Row:
         """Return the row of a metric: mean, lowest and highest value over the seeds."""
         scores = self.scores(metric)
-        reasons = [one.reason for one in scores if one.reason]
-        return self._row(metric, [one.value for one in scores], reasons[0] if reasons else "")
+        reason = self.unserved(metric) or next((one.reason for one in scores if one.reason), "")
+        return self._row(metric, [one.value for one in scores], reason)
 
     def cost_row(self, cost: Metric, values: Sequence[float]) -> Row:
         """Return the row of a cost: the median of its values, one per seed or round."""
         return replace(self._row(cost, values, ""), value=float(statistics.median(values)))
 
-    def missing(self, metric: Metric) -> frozenset[str]:
-        """Return what the metric needs and the data do not have."""
-        return metric.needs - self.case.truth.provides
+    def unserved(self, metric: Metric) -> str:
+        """Return why the data cannot serve a metric that came out without a value, else ""."""
+        defined = all(math.isfinite(one.value) for one in self.scores(metric))
+        return "" if defined else self.case.unserved(metric)
 
     def deviation(self, metric: Metric) -> float:
         """Return the standard deviation of a metric over the seeds, 0 for one seed."""
@@ -160,16 +185,14 @@ class Run:
 
     def _predict_thinned(self) -> float:
         """Predict the thinned cells; returns the seconds that the model took."""
-        from reconeval.metrics.thinning import thinned
-
-        try:
-            X = thinned(self.case.truth).X
-        except Undefined:  # the metric will say the same
-            return 0.0
-        start = time.perf_counter()
+        seconds = 0.0
         for fit in self.fits:
-            fit.pair.thinned_prediction = self.predict(fit, X.copy())
-        return time.perf_counter() - start
+            X = self.case.thinned_input()
+            if X is not None:
+                start = time.perf_counter()
+                fit.pair.thinned_prediction = self.predict(fit, X)
+                seconds += time.perf_counter() - start
+        return seconds
 
     def _row(self, metric: Metric, values: Sequence[float], reason: str) -> Row:
         defined = not any(math.isnan(value) for value in values)
@@ -272,4 +295,5 @@ def metric_names(task: str) -> tuple[str, ...]:
     """Return the metrics that apply to a task, in the registry's order."""
     import reconeval.metrics  # noqa: F401  (fills the registry)
 
-    return tuple(METRICS) if task == "end_to_end" else ()
+    families = _FAMILIES.get(task, ())
+    return tuple(name for name, metric in METRICS.items() if metric.family in families)

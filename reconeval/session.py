@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 DEFAULT_DATASETS = ("immune", "pbmc68k")
+TASK = "end_to_end"
 
 
 @dataclass(eq=False)
@@ -75,8 +76,7 @@ class Session:
         self.specs = {spec.id: spec for spec in parse_models(options.models)}
         self.places = self._find_places()
         self.tolerances = dict(gate.Tolerance.parse(text) for text in options.tolerances)
-        for name in (*self.tolerances, *options.metrics):
-            find(name)
+        self._check_metrics()
         self.thresholds = Thresholds.read(options.thresholds)
         if options.update_thresholds:
             self.thresholds.check_writable()
@@ -90,6 +90,25 @@ class Session:
                 "add --benchmark-compare=FILE with the JSON of an earlier run"
             )
             raise UsageError(msg)
+
+    def _check_metrics(self) -> None:
+        from reconeval.runs import metric_names
+
+        known = metric_names(TASK)
+        for option, names in (
+            ("--metrics", self.options.metrics),
+            ("--metric-compare-fail", self.tolerances),
+        ):
+            for name in names:
+                family = find(name).family
+                if name not in known and family != "cost":
+                    msg = f"{option} {name}: a {family} metric, which {TASK} models do not have"
+                    raise UsageError(msg)
+        families = dict.fromkeys(find(name).family for name in known)
+        for asked in self.options.families:
+            if asked not in families:
+                msg = f"--metric-family {asked}: unknown, expected one of {', '.join(families)}"
+                raise UsageError(msg)
 
     def _find_places(self) -> list[tuple[str, str]]:
         from reconeval.datasets import dataset_id, dataset_names, split_names
@@ -137,7 +156,7 @@ class Session:
         names, families = self.options.metrics, self.options.families
         return tuple(
             name
-            for name in metric_names("end_to_end")
+            for name in metric_names(TASK)
             if (not names or name in names) and (not families or find(name).family in families)
         )
 
@@ -182,7 +201,7 @@ class Session:
         )
 
     def judge(
-        self, row: Row, spec: ModelSpec, *, deviation: float = 0.0, applicable: bool = True
+        self, row: Row, spec: ModelSpec, *, deviation: float = 0.0, served: bool = True
     ) -> tuple[Row, str]:
         """Give a row its verdict.
 
@@ -194,9 +213,9 @@ class Session:
             Its model.
         deviation
             Standard deviation of the metric over seeds, for a band that is being written.
-        applicable
-            Whether the data have what the metric needs; if not, the row is skipped unless a
-            threshold asks for it.
+        served
+            Whether the data can serve the metric; if not, the row is skipped, unless a threshold
+            or the gate asks for a value.
 
         Returns
         -------
@@ -204,9 +223,8 @@ class Session:
         """
         metric = find(row.metric)
         bound = self.thresholds.bound(row, spec.key, metric)
-        if not applicable and bound is None:
-            return replace(row, verdict="skip"), ""
-        failures = shortfall(row, metric, bound)
+        skipped = not served and bound is None
+        failures = [] if skipped else shortfall(row, metric, bound)
         verdict = ""
         known: float | None = None
         if self.baseline:
@@ -220,7 +238,7 @@ class Session:
             row,
             threshold=bound,
             baseline=known,
-            verdict=("fail" if failures else "pass") + verdict,
+            verdict=("fail" if failures else "skip" if skipped else "pass") + verdict,
             reason="; ".join(failures) or row.reason,
         )
         return judged, "; ".join(failures)

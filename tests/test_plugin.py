@@ -355,6 +355,8 @@ class TestBadUse:
             (("--split", "random"), "--split random: unknown, expected one of iid, cell_type"),
             (("--seeds", "0"), "--seeds 0: expected at least 1"),
             (("--metrics", "r2,mze"), "unknown metric 'mze'; did you mean mse*"),
+            (("--metrics", "knn_purity"), "--metrics knn_purity: a perturbational metric, *"),
+            (("--metric-family", "bio"), "--metric-family bio: unknown, expected one of stat*"),
             (("--results", "out.xlsx"), "--results out.xlsx: unknown ending*"),
             (("--results", "no/out.csv"), "--results no/out.csv: folder*does not exist*"),
             (("--thresholds", "no.toml"), "--thresholds no.toml: cannot be read*"),
@@ -411,7 +413,7 @@ class TestBadUse:
         result = bench(pytester, *options, "--results", "out.csv")
         assert result.ret == 0
         result.assert_outcomes(passed=1, skipped=1)
-        result.stdout.fnmatch_lines(["SKIPPED * poisson_deviance needs counts, which*"])
+        result.stdout.fnmatch_lines(["SKIPPED * poisson_deviance on mine/iid: needs counts, *"])
         row = pd.read_csv("out.csv").set_index("metric").loc["poisson_deviance"]
         assert row["verdict"] == "skip"
         assert np.isnan(row["value"])

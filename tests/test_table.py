@@ -102,6 +102,21 @@ def test_one_cause_of_many_failures_is_told_once(make_row):
     ]
 
 
+def test_what_the_data_cannot_serve_is_told_once_and_is_no_failure(make_row):
+    cause = "1 markers of phase S"
+    rows = [
+        make_row(model=model, metric=name, value=math.nan, verdict=verdict, reason=cause)
+        for model, verdict in (("A", "skip"), ("B", "skip: new"))
+        for name in ("cellcycle_S", "cellcycle_G1")
+    ]
+    lines = summary_lines(rows)
+    assert [line for line in lines if cause in line] == [
+        f"  cellcycle_S, cellcycle_G1 on immune/iid: {cause}"
+    ]
+    assert line_of(lines, "A").split() == ["A", "-", "-"]
+    assert not [line for line in lines if line.startswith("failed")]
+
+
 def test_lost_rows_are_listed(make_row):
     lines = summary_lines([make_row()], [make_row(metric="r2", value=0.9)])
     assert lines[-1] == "  Model: r2 on immune/iid was 0.9"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
 
-__all__ = ["Aligned", "aligned_matrix", "aligned_pair"]
+__all__ = ["Aligned", "aligned_matrix", "aligned_pair", "matching_rows"]
 
 SHOWN = 3  # names that an error lists
 
@@ -75,7 +75,7 @@ def aligned_pair(adata_true: AnnData, adata_pred: AnnData, *others: AnnData) -> 
     genes = adata_true.var_names
     X = aligned_matrix(adata_true, genes, "adata_true")
     prediction = aligned_matrix(adata_pred, genes, "adata_pred")
-    rows = _matching_rows(adata_true.obs_names, adata_pred.obs_names)
+    rows = matching_rows(adata_true.obs_names, adata_pred.obs_names)
     return Aligned(
         genes=tuple(genes),
         X=X,
@@ -155,8 +155,23 @@ def _dense(adata: AnnData, name: str) -> FloatArray:
     return values.astype(np.result_type(values, np.float32), copy=False)
 
 
-def _matching_rows(truth: pd.Index[str], prediction: pd.Index[str]) -> npt.NDArray[np.intp] | None:
-    """Return the rows of the prediction in the order of the truth, None to leave them."""
+def matching_rows(truth: pd.Index[str], prediction: pd.Index[str]) -> npt.NDArray[np.intp] | None:
+    """Match cells by name, as `aligned_pair` does.
+
+    Parameters
+    ----------
+    truth, prediction
+        Names of the cells of both sides.
+
+    Returns
+    -------
+    The rows of the prediction in the order of the truth, None to leave them as they are.
+
+    Raises
+    ------
+    UsageError
+        If names overlap in part or cannot be told apart.
+    """
     if truth.equals(prediction) or _are_numbers(truth) or _are_numbers(prediction):
         return None
     shared = len(truth.intersection(prediction))

@@ -37,7 +37,7 @@ def summary_lines(
 
     Returns
     -------
-    Tables, a legend, and each failure and lost row in one line.
+    Tables, a legend, what the data cannot serve, and each failure and lost row in one line.
     """
     rows = latest(rows)
     places: dict[tuple[str, str], list[Row]] = {}
@@ -50,6 +50,7 @@ def summary_lines(
         parts += [title, *_tables(here, width, color=color)]
     lines = _render(parts, width, color=color)
     lines += list(_legend(rows, width))
+    lines += list(_skips(rows, width))
     failures = list(_failures(rows))
     if failures:
         lines += ["", f"failed ({len(failures)}):", *failures]
@@ -171,6 +172,21 @@ def _legend(rows: Sequence[Row], width: int) -> Iterator[str]:
         low, high = (f"{bound:g}" for bound in entry.range)
         unit = f", {entry.unit}" if entry.unit else ""
         text = f"{name}: {entry.summary} [{low}, {high}]{unit}"
+        yield fill(text, width=width, initial_indent="  ", subsequent_indent="    ")
+
+
+def _skips(rows: Sequence[Row], width: int) -> Iterator[str]:
+    """Tell what the data cannot serve, metrics of a place that share a reason together."""
+    from textwrap import fill
+
+    told: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in rows:
+        if row.verdict.startswith("skip"):
+            told.setdefault((row.dataset, row.split, row.reason), {})[row.metric] = None
+    if told:
+        yield from ("", "skipped, for the data cannot serve them:")
+    for (dataset, split, reason), metrics in told.items():
+        text = f"{', '.join(metrics)} on {dataset}/{split}: {reason}"
         yield fill(text, width=width, initial_indent="  ", subsequent_indent="    ")
 
 

@@ -9,8 +9,10 @@ from reconeval.resources.loaders import (
     load_progeny,
     read_gmt,
 )
+from reconeval.resources.omnipath import fetch_progeny
 
 __all__ = [
+    "fetch_progeny",
     "load_cell_cycle_genes",
     "load_cytokine_dict_from_csv",
     "load_cytokine_programmes",

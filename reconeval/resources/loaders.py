@@ -121,6 +121,7 @@ def load_progeny(
     path
         Tab- or comma-separated table with columns source (or pathway), target (or gene),
         weight and p_value; default the 500 most significant human genes of each of 14 pathways.
+        "omnipath" is the human table of `fetch_progeny`.
     top
         Keep this many genes of each pathway, the lowest p values first.
 
@@ -141,6 +142,10 @@ def load_progeny(
     if top is not None and top < 1:
         msg = f"load_progeny: top={top}, expected a number of genes from 1 up, or None for all"
         raise UsageError(msg)
+    if path == "omnipath":
+        from reconeval.resources.omnipath import progeny_file
+
+        path = progeny_file()
     path = _SHIPPED / "progeny_human_top500.tsv" if path is None else Path(path)
     columns = ("source", "target", "weight", "p_value")
     table = _read_table(path, columns, rename=_PROGENY_NAMES)

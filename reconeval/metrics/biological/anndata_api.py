@@ -14,6 +14,7 @@ from reconeval.metrics.biological._anndata_gene_sets import (
 )
 from reconeval.metrics.biological._genes import MIN_CELLS, MIN_GENES
 from reconeval.metrics.biological.deg import FDR, TOP_K
+from reconeval.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +76,8 @@ def compute_biological_metrics(
 
     Returns
     -------
-    Values by name; NaN with an `UndefinedMetricWarning` where a metric has none.
+    Values by name, without the proportions that `metric_cellcycle` adds; NaN with an
+    `UndefinedMetricWarning` where a metric has none.
 
     Raises
     ------
@@ -90,7 +92,9 @@ def compute_biological_metrics(
     true = AnnData(aligned.X, obs=adata_true.obs, var=var)
     pred, *references = (AnnData(X, var=var) for X in (aligned.prediction, *aligned.others))
     filters = {"min_cells": min_cells, "overlap": overlap}
-    values = metric_cellcycle(true, pred, s_genes, g2m_genes, **filters)
+    phases = metric_cellcycle(true, pred, s_genes, g2m_genes, **filters)
+    # The proportions of the phases are no scores: neither way is better.
+    values = {name: value for name, value in phases.items() if name in METRICS}
     values["coexpression"] = metric_coexpression(true, pred, gene_sets, method=method, **filters)
     values["pathway"] = metric_pathway(true, pred, net, method=method, **filters)
     if references or cell_type_key is not None:

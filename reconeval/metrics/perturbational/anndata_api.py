@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconeval.metrics.perturbational.truth import Group
     from reconeval.metrics.registry import Metric
 
-__all__ = ["compute_perturbational_metrics", "metric_knn_purity"]
+__all__ = ["compute_perturbational_metrics", "embedding_of", "labels_of", "metric_knn_purity"]
 
 
 def metric_knn_purity(
@@ -83,7 +83,7 @@ def metric_knn_purity(
     X, Y, controls = (
         aligned_matrix(adata, adata_pert_true.var_names, name)
         if use_rep is None
-        else _embedding(adata, use_rep, name)
+        else embedding_of(adata, use_rep, name)
         for adata, name in sides
     )
     return knn_purity(X, Y, controls, k=k)
@@ -161,9 +161,9 @@ def compute_perturbational_metrics(
     pair = PerturbationPair(
         truth,
         aligned_matrix(adata_pred, truth.genes, "adata_pred"),
-        perturbations=_labels(adata_pred, perturbation_key, "adata_pred"),
-        covariates=_labels(adata_pred, covariate_key, "adata_pred"),
-        embedding=None if use_rep is None else _embedding(adata_pred, use_rep, "adata_pred"),
+        perturbations=labels_of(adata_pred, perturbation_key, "adata_pred"),
+        covariates=labels_of(adata_pred, covariate_key, "adata_pred"),
+        embedding=None if use_rep is None else embedding_of(adata_pred, use_rep, "adata_pred"),
     )
     if metrics == "all":
         chosen = [metric for metric in chosen if metric.needs <= truth.provides]
@@ -204,25 +204,25 @@ def _truth(
     (measured, controls, train), (perturbation_key, covariate_key) = cells, keys
     genes = measured.var_names
     if use_rep is not None:
-        options["embedding"] = _embedding(measured, use_rep, "adata_pert_true")
-        options["reference_embedding"] = _embedding(controls, use_rep, "adata_ctrl")
+        options["embedding"] = embedding_of(measured, use_rep, "adata_pert_true")
+        options["reference_embedding"] = embedding_of(controls, use_rep, "adata_ctrl")
     if train is not None:
         options["train"] = aligned_matrix(train, genes, "adata_train")
-        options["train_perturbations"] = _labels(train, perturbation_key, "adata_train")
-        options["train_covariates"] = _labels(train, covariate_key, "adata_train")
+        options["train_perturbations"] = labels_of(train, perturbation_key, "adata_train")
+        options["train_covariates"] = labels_of(train, covariate_key, "adata_train")
     return PerturbationTruth(
         aligned_matrix(measured, genes, "adata_pert_true"),
         tuple(genes),
-        perturbations=_labels(measured, perturbation_key, "adata_pert_true"),
-        covariates=_labels(measured, covariate_key, "adata_pert_true"),
+        perturbations=labels_of(measured, perturbation_key, "adata_pert_true"),
+        covariates=labels_of(measured, covariate_key, "adata_pert_true"),
         reference=aligned_matrix(controls, genes, "adata_ctrl"),
-        reference_covariates=_labels(controls, covariate_key, "adata_ctrl"),
+        reference_covariates=labels_of(controls, covariate_key, "adata_ctrl"),
         **options,
     )
 
 
-def _embedding(adata: AnnData, key: str, name: str) -> FloatArray:
-    """Return an entry of `obsm`."""
+def embedding_of(adata: AnnData, key: str, name: str) -> FloatArray:
+    """Return an entry of `obsm`, (n_cells, d); `name` is what an error calls the AnnData."""
     if key not in adata.obsm:
         found = ", ".join(adata.obsm) or "none"
         msg = f"{name}.obsm has no {key!r} (it has {found}); compute it or omit use_rep"
@@ -230,8 +230,8 @@ def _embedding(adata: AnnData, key: str, name: str) -> FloatArray:
     return as_matrix(adata.obsm[key], f"{name}.obsm[{key!r}]")
 
 
-def _labels(adata: AnnData, key: str | None, name: str) -> StrArray:
-    """Return a column of `obs`; every cell the same where there is no key."""
+def labels_of(adata: AnnData, key: str | None, name: str) -> StrArray:
+    """Return a column of `obs` as text, (n_cells,); every cell the same where there is no key."""
     if key is None:
         return np.full(adata.n_obs, "")
     if key not in adata.obs:
