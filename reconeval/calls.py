@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sysconfig
 import traceback
@@ -71,10 +72,12 @@ def call_model(label: str, function: Callable[..., T], *args: Any, **kwargs: Any
         If the function raises, `SystemExit` included; reconeval's own errors pass unchanged.
     """
     try:
-        return function(*args, **kwargs)
-    except ReconevalError:
+        # What a model does to NumPy's error state or the current folder stays with the model.
+        with np.errstate(), contextlib.chdir(Path.cwd()):
+            return function(*args, **kwargs)
+    except (ReconevalError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
+    except BaseException as error:  # a stranger's code may raise anything, SystemExit included
         msg = f"{label} raised {describe(error)}"
         raise ModelError(msg) from error
 
@@ -93,7 +96,7 @@ def checked_prediction(raw: object, shape: tuple[int, ...], who: str) -> FloatAr
 
     Returns
     -------
-    The same array.
+    A copy: a model may hand out a buffer that its next call overwrites.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def checked_prediction(raw: object, shape: tuple[int, ...], who: str) -> FloatAr
             f"({raw[cell, gene]}) for cell {cell}, gene {gene}; expected finite values"
         )
         raise ModelError(msg)
-    return raw
+    return raw.copy()
 
 
 def _kind(value: object) -> str:

@@ -8,18 +8,28 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from reconeval.errors import UsageError
-from reconeval.rows import Row
+from reconeval.rows import SCHEMA, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from reconeval.metrics.registry import Metric
 
-__all__ = ["Comparison", "Tolerance", "compare", "lost_rows", "read_baseline", "rows_of"]
+__all__ = [
+    "Comparison",
+    "Tolerance",
+    "check_coverage",
+    "compare",
+    "has_only_timings",
+    "lost_rows",
+    "read_baseline",
+    "read_tolerances",
+    "rows_of",
+]
 
 Word = Literal["better", "same", "worse", "incomparable", "new"]
 
@@ -63,6 +73,55 @@ class Tolerance:
     def allowed(self, baseline: float) -> float:
         """Return the tolerance in the metric's unit."""
         return self.amount * abs(baseline) if self.relative else self.amount
+
+
+def read_tolerances(texts: Sequence[str]) -> dict[str, Tolerance]:
+    """Read the texts of `--metric-compare-fail`; `UsageError` where a metric comes twice."""
+    tolerances: dict[str, Tolerance] = {}
+    for text in texts:
+        name, tolerance = Tolerance.parse(text)
+        if name in tolerances:
+            msg = f"--metric-compare-fail {text}: {name} is given twice; keep one"
+            raise UsageError(msg)
+        tolerances[name] = tolerance
+    return tolerances
+
+
+def check_coverage(
+    tolerances: Iterable[str],
+    baseline: Iterable[Row],
+    models: Iterable[str],
+    places: Sequence[str],
+) -> None:
+    """Refuse a gate that could not fail because the baseline has nothing to compare with.
+
+    Parameters
+    ----------
+    tolerances
+        Names of the gated metrics.
+    baseline
+        Rows of the earlier run.
+    models
+        Ids of the models of this run.
+    places
+        `dataset/split` of this run.
+
+    Raises
+    ------
+    UsageError
+        If a gated metric has no row in the baseline for any model and place of this run.
+    """
+    rows, models = list(baseline), list(models)
+    for name in tolerances:
+        mine = [row for row in rows if row.metric == name]
+        if any(row.model in models and f"{row.dataset}/{row.split}" in places for row in mine):
+            continue
+        has = sorted({f"{row.model} on {row.dataset}/{row.split}" for row in mine})
+        msg = (
+            f"--metric-compare-fail {name}: the baseline has no {name} of {', '.join(models)} on "
+            f"{', '.join(places)} (has {', '.join(has) or 'none at all'})"
+        )
+        raise UsageError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +230,13 @@ def lost_rows(
     ]
 
 
+def has_only_timings(path: Path) -> bool:
+    """Whether a file is a sound pytest-benchmark JSON without rows of ours."""
+    document = _read_json(path)
+    timings = isinstance(document, dict) and isinstance(document.get("benchmarks"), list)
+    return timings and "reconeval" not in document
+
+
 def read_baseline(path: Path) -> list[Row]:
     """Read the rows of a saved run: a pytest-benchmark JSON or a `--results` JSON.
 
@@ -179,18 +245,21 @@ def read_baseline(path: Path) -> list[Row]:
     UsageError
         If the file is missing, is no JSON, or holds no rows.
     """
+    return rows_of(_read_json(path), str(path))
+
+
+def _read_json(path: Path) -> Any:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"baseline {path}: cannot be read ({error.strerror or error})"
         raise UsageError(msg) from None
     except ValueError as error:
         msg = f"baseline {path}: not a JSON file, or cut short ({error})"
         raise UsageError(msg) from None
-    return rows_of(document, str(path))
 
 
-def rows_of(document: Mapping[str, object], name: str) -> list[Row]:
+def rows_of(document: Any, name: str) -> list[Row]:
     """Return the rows inside a loaded benchmark JSON; `UsageError` where it has none."""
     inner = document.get("reconeval", document) if isinstance(document, dict) else {}
     records = inner.get("rows") if isinstance(inner, dict) else None
@@ -200,4 +269,11 @@ def rows_of(document: Mapping[str, object], name: str) -> list[Row]:
             "`pytest benchmarks --model ... --benchmark-json=FILE`"
         )
         raise UsageError(msg)
-    return [Row.from_dict(record) for record in records]
+    if isinstance(inner.get("schema"), int) and inner["schema"] > SCHEMA:
+        msg = f"baseline {name}: schema {inner['schema']}, this reconeval reads up to {SCHEMA}"
+        raise UsageError(msg)
+    try:
+        return [Row.from_dict(record) for record in records]
+    except UsageError as error:
+        msg = f"baseline {name}: {error}"
+        raise UsageError(msg) from None

@@ -115,6 +115,9 @@ def _options(config: pytest.Config) -> Any:
     if get("seeds") < 1:
         msg = f"--seeds {get('seeds')}: expected at least 1"
         raise UsageError(msg)
+    if not 0 <= get("seed") <= 2**32 - get("seeds"):
+        msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
+        raise UsageError(msg)
     return Options(
         models=tuple(get("model")),
         datasets=tuple(get("dataset")),
@@ -204,14 +207,27 @@ def _no_cuda() -> str:
     return "" if torch.cuda.is_available() else "needs CUDA: torch.cuda.is_available() is False"
 
 
+# The tests that make rows; a run without one of them is a selection.
+_SCORING = {"test_metric", "test_train_time", "test_predict_time"}
+
+
 class _Benchmarks:
     """The hooks of a run that has models."""
 
     def __init__(self, config: pytest.Config, session: Session) -> None:
         self.config = config
         self.session = session
-        self.partial = any("::" in arg or arg.endswith(".py") for arg in config.args)
+        self.partial = any("::" in arg for arg in config.args)
         self.lost: list[Row] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        option = self.config.option
+        tests = {getattr(item, "originalname", "") for item in session.items}
+        left_out = getattr(option, "benchmark_only", False) or getattr(
+            option, "benchmark_skip", False
+        )
+        if left_out or option.collectonly or not tests >= _SCORING:
+            self.partial = True
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         if any(not item.get_closest_marker("speed") for item in items):
@@ -239,7 +255,8 @@ class _Benchmarks:
         if hasattr(self.config, "workerinput"):  # an xdist worker; the controller has all rows
             return
         run = self.session
-        stopped = session.shouldstop or session.shouldfail
+        finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        stopped = session.shouldstop or session.shouldfail or not finished
         if run.baseline and run.tolerances and not (self.partial or stopped):
             self.lost = run.lost()
         failed = bool(self.lost)

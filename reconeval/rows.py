@@ -104,13 +104,16 @@ class Row:
         Raises
         ------
         UsageError
-            If a key that every row has is missing.
+            If a key that every row has is missing, or a score is no number.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         given = {name: value for name, value in values.items() if name in known}
         for name in ("value", "low", "high"):
             if given.get(name) is None:
                 given[name] = math.nan
+            if isinstance(given[name], bool) or not isinstance(given[name], int | float):
+                msg = f"not a row of a reconeval result: {name} is {given[name]!r}, no number"
+                raise UsageError(msg)
         try:
             return cls(**given)
         except TypeError as error:
@@ -124,8 +127,12 @@ def check_results_path(path: Path) -> None:
         kinds = ", ".join(FORMATS)
         msg = f"--results {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
         raise UsageError(msg)
-    if not path.resolve().parent.is_dir():
-        msg = f"--results {path}: folder {path.resolve().parent} does not exist; create it first"
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        msg = f"--results {path}: folder {folder} does not exist; create it first"
+        raise UsageError(msg)
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        msg = f"--results {path}: cannot be written there; name a file in a folder of your own"
         raise UsageError(msg)
 
 

@@ -9,18 +9,19 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconeval import gate
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
 from reconeval.errors import UsageError
+from reconeval.places import find_places
 from reconeval.rows import SCHEMA, Row, check_results_path, latest, write_results
 from reconeval.thresholds import Thresholds, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from reconeval.gate import Tolerance
     from reconeval.options import Options
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-DEFAULT_DATASETS = ("immune", "pbmc68k")
 TASK = "end_to_end"
 
 
@@ -70,12 +70,15 @@ class Session:
         from reconeval.spec import parse_models
 
         self._start = time.time()
-        self._sources: dict[str, str] = {}
         self._cases: dict[tuple[str, str], Case] = {}
         options = self.options
         self.specs = {spec.id: spec for spec in parse_models(options.models)}
-        self.places = self._find_places()
-        self.tolerances = dict(gate.Tolerance.parse(text) for text in options.tolerances)
+        for spec in self.specs.values():
+            if spec.task != TASK:
+                msg = f"--model {spec.source}: a {spec.task} model; this suite runs {TASK} models"
+                raise UsageError(msg)
+        self.places, self._sources = find_places(options)
+        self.tolerances = gate.read_tolerances(options.tolerances)
         self._check_metrics()
         self.thresholds = Thresholds.read(options.thresholds)
         if options.update_thresholds:
@@ -83,7 +86,9 @@ class Session:
         if options.results is not None:
             check_results_path(options.results)
         if options.baseline is not None:
-            self._read_baseline(options.baseline)
+            self.baseline = {row.key: row for row in self._baseline_rows(options.baseline)}
+            places = [f"{dataset}/{split}" for dataset, split in self.places]
+            gate.check_coverage(self.tolerances, self.baseline.values(), self.specs, places)
         elif self.tolerances:
             msg = (
                 "--metric-compare-fail needs a baseline: "
@@ -101,52 +106,27 @@ class Session:
         ):
             for name in names:
                 family = find(name).family
-                if name not in known and family != "cost":
-                    msg = f"{option} {name}: a {family} metric, which {TASK} models do not have"
+                if name not in known and (family != "cost" or option == "--metrics"):
+                    msg = f"{option} {name}: a {family} metric, which test_metrics does not score"
                     raise UsageError(msg)
         families = dict.fromkeys(find(name).family for name in known)
         for asked in self.options.families:
             if asked not in families:
                 msg = f"--metric-family {asked}: unknown, expected one of {', '.join(families)}"
                 raise UsageError(msg)
-
-    def _find_places(self) -> list[tuple[str, str]]:
-        from reconeval.datasets import dataset_id, dataset_names, split_names
-
-        places = []
-        for source in self.options.datasets or DEFAULT_DATASETS:
-            name = dataset_id(source)
-            if name in self._sources:
-                msg = f"--dataset {source}: the name {name!r} is taken twice; rename a file"
+        if not self.metric_names:
+            msg = "--metrics and --metric-family leave no metric; drop one of the two"
+            raise UsageError(msg)
+        for name in self.tolerances:
+            if name not in self.metric_names and find(name).family != "cost":
+                msg = f"--metric-compare-fail {name}: not among the metrics that this run scores"
                 raise UsageError(msg)
-            self._sources[name] = source
-            frozen = source in dataset_names()
-            if not frozen and not Path(source).is_file():
-                known = ", ".join(dataset_names())
-                msg = f"--dataset {source}: no such dataset and no such file (datasets: {known})"
-                raise UsageError(msg)
-            labelled = frozen or self.options.cell_type_key is not None
-            default = split_names() if labelled else ("iid",)
-            for split in self.options.splits or default:
-                if split not in split_names():
-                    msg = f"--split {split}: unknown, expected one of {', '.join(split_names())}"
-                    raise UsageError(msg)
-                if split == "cell_type" and not labelled:
-                    msg = f"--split cell_type on {source} needs --cell-type-key COLUMN"
-                    raise UsageError(msg)
-                if (name, split) not in places:
-                    places.append((name, split))
-        return places
 
-    def _read_baseline(self, path: Path) -> None:
-        try:
-            rows = gate.read_baseline(path)
-        except UsageError:
-            # A file of timings alone is a baseline for pytest-benchmark, if not for the gate.
-            if self.tolerances or not path.is_file():
-                raise
-            return
-        self.baseline = {row.key: row for row in rows}
+    def _baseline_rows(self, path: Path) -> list[Row]:
+        # A file of timings alone is a baseline for pytest-benchmark, if not for the gate.
+        if not self.tolerances and gate.has_only_timings(path):
+            return []
+        return gate.read_baseline(path)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -233,7 +213,7 @@ class Session:
             verdict, known = f": {outcome.word}", outcome.baseline
             failures += [outcome.message] if outcome.fails else []
         if self.options.update_thresholds and metric.family != "cost":
-            self.thresholds.note(row, spec.key, deviation)
+            self.thresholds.note(row, spec.key, metric, deviation)
         judged = replace(
             row,
             threshold=bound,

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconeval.costs import find
 from reconeval.errors import UsageError
-from reconeval.metrics.registry import METRICS, get_metric
 from reconeval.rows import atomic_write
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Thresholds", "packaged_path", "shortfall"]
 
-# A band is the spread over seeds widened by this many standard deviations, and never narrower
-# than this share of the value: another processor rounds differently.
+# A band reaches this many standard deviations over the seeds to either side, and at least this
+# share of the way to the floor (or to the best value): another processor rounds differently.
 _DEVIATIONS = 3.0
-_SHARE = 0.02
+_SHARE = 0.05
 _LEAST = 1e-3
 
 
@@ -98,12 +98,15 @@ class Thresholds:
             bounds.append(max(map(float, band), key=metric.badness))
         return min(bounds, key=metric.badness, default=None)
 
-    def note(self, row: Row, model_key: str, deviation: float) -> None:
+    def note(self, row: Row, model_key: str, metric: Metric, deviation: float) -> None:
         """Remember the band for a measured row; a NaN has none."""
         if not math.isfinite(row.value):
             return
-        half = max(_DEVIATIONS * deviation, _SHARE * abs(row.value), _LEAST)
-        low, high = min(row.low, row.value - half), max(row.high, row.value + half)
+        place = self.tables.get(row.dataset, {}).get(row.split, {})
+        anchor = place.get("floor", {}).get(metric.name, metric.best)
+        half = max(_DEVIATIONS * deviation, _SHARE * abs(row.value - anchor), _LEAST)
+        low = max(min(row.low, row.value - half), metric.range[0])
+        high = min(max(row.high, row.value + half), metric.range[1])
         key = (row.dataset, row.split, model_key)
         self.updates.setdefault(key, {})[row.metric] = [_rounded(low), _rounded(high)]
 
@@ -143,9 +146,16 @@ def _check(path: Path, tables: Mapping[str, Any]) -> None:
             for owner, bounds in _table(path, f"{dataset}.{split}", owners).items():
                 place = f"{dataset}.{split}.{owner}"
                 for name, bound in _table(path, place, bounds).items():
-                    if name not in METRICS:
-                        get_metric(name)
+                    _check_metric(path, place, name)
                     _check_bound(path, f"{place}.{name}", bound, floor=owner == "floor")
+
+
+def _check_metric(path: Path, place: str, name: str) -> None:
+    try:
+        find(name)
+    except UsageError as error:
+        msg = f"--thresholds {path}: [{place}] {error}"
+        raise UsageError(msg) from None
 
 
 def _table(path: Path, place: str, value: object) -> dict[str, Any]:
@@ -158,7 +168,10 @@ def _table(path: Path, place: str, value: object) -> dict[str, Any]:
 def _check_bound(path: Path, place: str, bound: object, *, floor: bool) -> None:
     values: list[object] = [bound] if floor else bound if isinstance(bound, list) else []
     fits = len(values) == (1 if floor else 2)
-    if not fits or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+    if not fits or any(
+        isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v)
+        for v in values
+    ):
         expected = "a number" if floor else "[low, high]"
         msg = f"--thresholds {path}: {place} = {bound!r}, expected {expected}"
         raise UsageError(msg)

@@ -54,7 +54,8 @@ class Usage:
         Highest resident memory of the process inside the block, MB (10**6 bytes), sampled every
         20 ms.
     peak_gpu_mb
-        Highest GPU memory that torch allocated inside the block, MB; None without a GPU.
+        Highest GPU memory that torch allocated inside the block, beyond what it held before, MB;
+        None without a GPU.
     """
 
     interval: float = 0.02
@@ -72,8 +73,10 @@ class Usage:
         self._thread.start()
         synchronize()
         torch = sys.modules.get("torch")
+        self._gpu_before = 0
         if torch is not None and torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+            self._gpu_before = torch.cuda.memory_allocated()
         self._start = time.perf_counter()
         return self
 
@@ -90,7 +93,7 @@ class Usage:
         self._sample()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
-            self.peak_gpu_mb = torch.cuda.max_memory_allocated() / 1e6
+            self.peak_gpu_mb = (torch.cuda.max_memory_allocated() - self._gpu_before) / 1e6
 
     def _sample(self) -> None:
         self.peak_rss_mb = max(self.peak_rss_mb, self._process.memory_info().rss / 1e6)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "Family", "Metric", "Score", "get_metric", "register", "score"]
 
+# Squares of larger values overflow float32; log1p of counts per 10 000 stays below 10.
+LARGEST = 1e15
+
 Family = Literal["statistical", "biological", "perturbational", "cost"]
 
 
@@ -129,10 +132,12 @@ def score(metric: Metric, pair: Pair) -> Score:
     if metric.paired and pair.prediction.shape[0] != pair.truth.X.shape[0]:
         counts = f"{pair.prediction.shape[0]} predicted, {pair.truth.X.shape[0]} measured"
         return Score(math.nan, f"needs the same cells on both sides ({counts})")
-    if not pair.cached("finite", lambda: bool(np.isfinite(pair.prediction).all())):
-        return Score(math.nan, "the prediction has NaN or infinite values")
+    if not pair.cached("finite", lambda: bool((np.abs(pair.prediction) < LARGEST).all())):
+        return Score(math.nan, f"the prediction has NaN or infinite values, or beyond {LARGEST:g}")
     try:
-        value = float(metric.compute(pair))
+        # A model may have left NumPy raising where it should warn.
+        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+            value = float(metric.compute(pair))
     except Undefined as reason:
         return Score(math.nan, str(reason))
     if not math.isfinite(value):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["summary_lines"]
 
+_WIDEST = 20  # of a column; a table with a very long id may be wider than the terminal
+
 
 def summary_lines(
     rows: Sequence[Row], lost: Sequence[Row] = (), *, width: int = 100, color: bool = False
@@ -48,7 +50,8 @@ def summary_lines(
         n = max(row.n for row in here)
         title = f"{dataset} / {split}  ({n} test cells, {_seeds(here)})"
         parts += [title, *_tables(here, width, color=color)]
-    lines = _render(parts, width, color=color)
+    longest = max((len(row.model) for row in rows), default=0)
+    lines = _render(parts, max(width, longest + 2 * _WIDEST), color=color)
     lines += list(_legend(rows, width))
     lines += list(_skips(rows, width))
     failures = list(_failures(rows))
