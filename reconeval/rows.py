@@ -118,14 +118,14 @@ class Row:
             raise UsageError(msg) from None
 
 
-def check_results_path(path: Path) -> None:
-    """Refuse a path that results could not be written to, before anything is computed."""
+def check_results_path(path: Path, *, option: str = "--results") -> None:
+    """Refuse a path that results could not be written to; `option` is what the user gave it as."""
     if path.suffix not in FORMATS:
         kinds = ", ".join(FORMATS)
-        msg = f"--results {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
+        msg = f"{option} {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
         raise UsageError(msg)
     if not path.resolve().parent.is_dir():
-        msg = f"--results {path}: folder {path.resolve().parent} does not exist; create it first"
+        msg = f"{option} {path}: folder {path.resolve().parent} does not exist; create it first"
         raise UsageError(msg)
 
 

@@ -230,18 +230,18 @@ def selected(metrics: Sequence[str] | Literal["all"], pair: Pair) -> list[Metric
     return [get_metric(name) for name in metrics]
 
 
-def lacking(metric: Metric, pair: Pair) -> str:
-    """Return what a metric needs and the pair does not have; empty if nothing."""
+def lacking(metric: Metric, pair: Pair) -> tuple[str, ...]:
+    """Return what a metric needs and the pair does not have, in words; empty if nothing."""
     missing = metric.needs - pair.truth.provides
     if missing:
-        return " and ".join(sorted(missing))
+        return tuple(sorted(missing))
     if "counts" in metric.needs and pair.thinned_prediction is None:
-        return "thinned_prediction"
+        return ("thinned_prediction",)
     if metric.name.startswith("deg_") and not {"reference", "cell_types"} & pair.truth.provides:
-        return "reference or cell_types"
+        return ("reference or cell_types",)
     if metric.paired and len(pair.prediction) != len(pair.truth.X):
-        return "the same cells on both sides"
-    return ""
+        return ("the same cells on both sides",)
+    return ()
 
 
 def _bare(truth: Truth, named: AnnData | None = None) -> AnnData:
