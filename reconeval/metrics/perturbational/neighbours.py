@@ -103,7 +103,7 @@ def knn_purity(
     predicted = Centred(Y, centre, max(1, min(BLOCK, BLOCK_ENTRIES // n_pool)))
     parts = Centred(X, centre, BLOCK), Centred(controls, centre, BLOCK)
 
-    largest = max(part.largest_norm() for part in parts)
+    largest = max(in_threads(Centred.largest_norm, parts))
 
     def count(i: int) -> float:
         cells = predicted.read(i, np.float32)
@@ -119,7 +119,7 @@ def knn_purity(
         error = ERROR * (cells.norms + largest)
         return _neighbours(predicted.raw(i), X, controls, squared, error=error, k=k)
 
-    return sum(in_threads(count, range(predicted.blocks))) / (k * len(Y))
+    return float(sum(in_threads(count, range(predicted.blocks))) / (k * len(Y)))
 
 
 def _neighbours(
