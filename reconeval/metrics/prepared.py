@@ -90,9 +90,9 @@ def prepare(
     >>> from anndata import AnnData
     >>> from reconeval.metrics import compute_all_metrics
     >>> cells = AnnData(np.random.default_rng(0).random((30, 4)).astype(np.float32))
-    >>> truth = prepare(cells, metrics=["r2", "energy_distance"])
-    >>> compute_all_metrics(truth, cells, metrics=["r2", "energy_distance"])
-    {'r2': 1.0, 'energy_distance': 0.0}
+    >>> truth = prepare(cells, metrics=["r2", "mae", "energy_distance"])
+    >>> compute_all_metrics(truth, cells, metrics=["r2", "mae"])
+    {'r2': 1.0, 'mae': 0.0}
     """
     truth = measured(
         adata_true,
