@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--control", default="control", help="label of control cells in --train (%(default)s)")
     add("--metrics", metavar="NAMES", help="comma-separated metrics (all that are possible)")
     add("--metric-family", metavar="NAMES", help="comma-separated families of metrics (all)")
+    add("--device", default="cpu", help="where dense work is done, cpu or cuda (%(default)s)")
     add("--seed", type=int, default=0, help="of folds, halves and subsamples (%(default)s)")
     add("--out", type=Path, metavar="FILE", help="write the scores: .json, .csv or .parquet")
 
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     for lack, names in left_out.items():
         print(f"left out for want of {lack}: {', '.join(names)}")
     if args.out is not None:
-        write_results(args.out, rows, _environment(paths, sha256, seed=args.seed, start=start))
+        write_results(args.out, rows, _environment(args, paths, sha256, start))
         print(f"scores written to {args.out}")
     return 0
 
@@ -148,6 +149,7 @@ def _pair(args: argparse.Namespace, cells: dict[str, AnnData], paths: dict[str, 
             covariate_key=args.covariate_key,
             control=args.control,
             use_rep=args.embedding,
+            device=args.device,
             seed=args.seed,
         )
         return pair_of(truth, cells["prediction"])
@@ -254,15 +256,15 @@ def _print(title: str, rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
 
 
 def _environment(
-    paths: dict[str, Path], sha256: dict[str, str], *, seed: int, start: float
+    args: argparse.Namespace, paths: dict[str, Path], sha256: dict[str, str], start: float
 ) -> dict[str, Any]:
     """Return where and on what the scores were made."""
     from reconeval.environment import environment
 
     return {
         **environment(),
-        "device": "cpu",
-        "seeds": [seed],
+        "device": args.device,
+        "seeds": [args.seed],
         "start": datetime.fromtimestamp(start, tz=UTC).isoformat(timespec="seconds"),
         "duration": round(time.time() - start, 3),
         "files": {

@@ -333,6 +333,22 @@ def test_arrays_can_stand_beside_a_prepared_truth(immune):
     assert {name: score(METRICS[name], pair).value for name in expected} == expected
 
 
+def test_the_device_is_the_truths(immune):
+    from reconeval.metrics.device import AGREEMENT
+
+    names = ["energy_distance", "coexpression", "pathway"]
+    expected = compute_all_metrics(immune.true, immune.pred, metrics=names)
+    truth = prepare(immune.true, metrics=names, device="torch:cpu")
+    assert truth.device == "torch:cpu"
+    assert compute_all_metrics(truth, immune.pred, metrics=names) == pytest.approx(
+        expected, rel=AGREEMENT
+    )
+    got = compute_all_metrics(immune.true, immune.pred, metrics=names, device="torch:cpu")
+    assert got == pytest.approx(expected, rel=AGREEMENT)
+    with pytest.raises(UsageError, match="device 'tpu'"):
+        compute_all_metrics(immune.true, immune.pred, device="tpu")
+
+
 def test_a_prepared_truth_takes_no_further_measured_cells(immune):
     truth = prepare(immune.true, metrics=["r2"])
     with pytest.raises(UsageError, match="adata_train, seed came too late; give it to prepare"):

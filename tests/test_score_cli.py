@@ -204,6 +204,7 @@ def test_only_a_prediction_may_be_negative(folder, capsys):
         (["pred.h5ad", "--metric-family", "perturbational"], "needs --reference"),
         (["pred.h5ad", "--embedding", "X_pca"], "got use_rep without adata_ctrl"),
         (["pred.h5ad", "--cell-type-key", "kind"], "adata_true.obs has no column 'kind'"),
+        (["pred.h5ad", "--device", "tpu"], "device 'tpu', expected 'cpu'"),
         (["pred.h5ad", "--out", "scores.txt"], "--out scores.txt: unknown ending '.txt'"),
         (["pred.h5ad", "--out", "no/scores.csv"], "does not exist"),
         (["nowhere.h5ad"], "nowhere.h5ad: no such file"),
