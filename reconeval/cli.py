@@ -19,6 +19,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "check": ("reconeval.check", "check a model against the contract"),
     "datasets": ("reconeval.datasets.cli", "list, verify or describe the frozen datasets"),
+    "score": ("reconeval.score", "score predicted cells in a file against measured ones"),
 }
 
 

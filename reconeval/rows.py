@@ -121,18 +121,18 @@ class Row:
             raise UsageError(msg) from None
 
 
-def check_results_path(path: Path) -> None:
-    """Refuse a path that results could not be written to, before anything is computed."""
+def check_results_path(path: Path, *, option: str = "--results") -> None:
+    """Refuse a path that results could not be written to; `option` is what the user gave it as."""
     if path.suffix not in FORMATS:
         kinds = ", ".join(FORMATS)
-        msg = f"--results {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
+        msg = f"{option} {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
         raise UsageError(msg)
     folder = path.resolve().parent
     if not folder.is_dir():
-        msg = f"--results {path}: folder {folder} does not exist; create it first"
+        msg = f"{option} {path}: folder {folder} does not exist; create it first"
         raise UsageError(msg)
     if path.is_dir() or not os.access(folder, os.W_OK):
-        msg = f"--results {path}: cannot be written there; name a file in a folder of your own"
+        msg = f"{option} {path}: cannot be written there; name a file in a folder of your own"
         raise UsageError(msg)
 
 

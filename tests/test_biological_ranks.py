@@ -60,7 +60,7 @@ def test_blocks_cover_every_gene_once(entries, tile, threads, monkeypatch):
     monkeypatch.setattr(ranks, "_BLOCK_ENTRIES", entries)
     monkeypatch.setattr(ranks, "_TILE_GENES", tile)
     monkeypatch.setattr(ranks, "_TILE_CELLS", tile)
-    monkeypatch.setattr(ranks.os, "cpu_count", lambda: threads)
+    monkeypatch.setattr(ranks, "n_threads", lambda: threads)
     rng = np.random.default_rng(0)
     X, R = rng.normal(size=(7, 11)), rng.normal(size=(4, 11)).astype(np.float32)
     columns = np.array([9, 0, 3, 3, 10])

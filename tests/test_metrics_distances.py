@@ -145,27 +145,50 @@ class TestKernels:
         sums = pair_sums(X, gammas=[1.0])
         assert (sums.distance, sums.rbf) == (0.0, (1.0,))
 
-    def test_coarse_blocks_and_only_those_are_computed_again(self, monkeypatch):
-        seen = []
-        check = kernels_module._is_coarse
-        monkeypatch.setattr(
-            kernels_module, "_is_coarse", lambda *a, **k: seen.append(check(*a, **k)) or seen[-1]
-        )
+    @pytest.mark.parametrize("few", [0.0, 0.1], ids=["their block", "alone"])
+    def test_near_pairs_and_only_those_are_computed_again(self, few, monkeypatch):
+        refine, seen = kernels_module._refined, {}
+
+        def spy(squared, first, second, place, *, reach):
+            before = squared.copy()
+            after = refine(squared, first, second, place, reach=reach)
+            seen[place] = np.count_nonzero(after != before), after.dtype.type
+            return after
+
+        monkeypatch.setattr(kernels_module, "_refined", spy)
+        monkeypatch.setattr(kernels_module, "FEW", few)
         X = cells(64, 500, dtype=np.float32)
         pair_sums(X, block=16)
-        assert seen == [False] * 10
+        assert len(seen) == 10
+        assert set(seen.values()) == {(0, np.float32)}
         seen.clear()
-        pair_sums(X, X, block=16)
-        assert np.array_equal(np.reshape(seen, (4, 4)), np.eye(4, dtype=bool))
+        Y = X + np.float32(1e-3)  # each predicted cell is too near to one measured cell
+        sums = pair_sums(X, Y, block=16)
+        for (i, j), (changed, dtype) in seen.items():
+            assert (changed > 0) == (i == j)
+            assert changed <= 16 or few == 0
+            assert dtype == (np.float64 if i == j and few == 0 else np.float32)
+        assert sums.distance == pytest.approx(cdist(X, Y).sum(), rel=1e-7)
+
+    def test_squared_distances_are_kept_where_asked_for(self):
+        X, Y = cells(40, 30), cells(25, 30, seed=1)
+        kept = np.empty((40, 25), dtype=np.float32)
+        pair_sums(X, Y, gammas=[1.0], block=16, keep=kept)
+        np.testing.assert_allclose(kept, cdist(X, Y, "sqeuclidean"), rtol=1e-4)
+
+    def test_kernels_that_vanish_are_left_out_without_a_difference(self):
+        X = cells(40, 30) * 100
+        assert pair_sums(X, gammas=[1.0]).rbf == (40.0,)
+        expected = np.exp(-0.001 * cdist(X, X, "sqeuclidean")).sum()
+        assert pair_sums(X, gammas=[0.001, 1.0]).rbf[0] == pytest.approx(expected, rel=1e-4)
 
     def test_float32_products_err_by_no_more_than_is_allowed_for(self):
         for X in (cells(200, 3000), np.random.default_rng(0).normal(3, 1, (200, 3000))):
-            reader = kernels_module._Centred(X, X.mean(axis=0), 100)
-            coarse, norm = kernels_module._squared_distances(
-                reader.read(0, np.float32), reader.read(1, np.float32)
-            )
+            reader = kernels_module.Centred(X, X.mean(axis=0), 100)
+            a, b = reader.read(0, np.float32), reader.read(1, np.float32)
+            coarse = kernels_module.block_distances(a, b)
             off = np.abs(coarse - cdist(X[:100], X[100:], "sqeuclidean")).max()
-            assert off < kernels_module.ERROR * norm
+            assert off < kernels_module.ERROR * (a.norms.max() + b.norms.max())
 
     def test_float64_is_used_where_two_sides_nearly_agree(self):
         X = cells(64, 500, dtype=np.float32)

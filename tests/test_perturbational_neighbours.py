@@ -12,7 +12,14 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from reconeval.errors import Undefined, UsageError
-from reconeval.metrics.perturbational import knn_purity
+from reconeval.metrics.kernels import pair_sums
+from reconeval.metrics.perturbational import (
+    PerturbationPair,
+    PerturbationTruth,
+    groups,
+    knn_purity,
+    per_perturbation,
+)
 from tests.conftest import ROOT, data_file
 
 
@@ -85,6 +92,38 @@ def test_bad_use():
         knn_purity(X, Y, controls, k=0)
     with pytest.raises(UsageError, match="controls have 2 columns, expected the 3"):
         knn_purity(X, Y, controls[:, :2])
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 5), ties=st.booleans())
+def test_distances_that_are_known_change_nothing(seed, k, ties):
+    X, Y, controls = draw(seed, 20, 9, 15, 6, offset=3)
+    if ties:
+        X, Y, controls = (np.round(part) for part in (X, Y, controls))
+    known = np.empty((20, 9), dtype=np.float32)
+    pair_sums(X, Y, keep=known)
+    expected = knn_purity(X, Y, controls, k=k)
+    assert knn_purity(X, Y, controls, k=k, known=known) == pytest.approx(expected, abs=1e-12)
+
+
+def test_energy_distance_and_neighbours_share_their_distances(monkeypatch):
+    """Within one pair, and only where there is one group, which spans all cells."""
+    X, Y, controls = draw(0, 30, 30, 25, 6)
+    genes = [f"G{i}" for i in range(6)]
+    asked = []
+    purity = groups.knn_purity
+
+    def spy(*args, known=None, **options):
+        asked.append(known)
+        return purity(*args, known=known, **options)
+
+    monkeypatch.setattr(groups, "knn_purity", spy)
+    for labels in (["P"] * 30, ["P"] * 15 + ["Q"] * 15):
+        truth = PerturbationTruth(X, genes, perturbations=labels, reference=controls)
+        scores = per_perturbation("knn_purity", PerturbationPair(truth, Y))
+        rows = np.asarray(labels) == "P"
+        one = next(score.value for group, score in scores.items() if group.perturbation == "P")
+        assert one == pytest.approx(purity(X[rows], Y[rows], controls), abs=1e-12)
+    assert [known is not None for known in asked] == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["immune_pca32", "kang_pca32"])

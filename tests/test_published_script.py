@@ -124,6 +124,7 @@ def test_the_script_is_one_for_another_package():
     assert SCRIPT.count("sc_reconstruction") == SCRIPT.count(THEIRS) == 1
 
 
+@pytest.mark.filterwarnings("ignore:discrimination_")  # there is one perturbation
 def test_the_script_runs_with_one_line_changed(folder):
     space = {"adata": load_dataset("immune").adata.copy()}
     exec(compile(SCRIPT.replace(THEIRS, OURS), "script", "exec"), space)

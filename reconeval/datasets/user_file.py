@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
 
-__all__ = ["load_user_file"]
+__all__ = ["check_labels", "load_user_file", "read_cells"]
 
 _LEAST_CELLS, _LEAST_GENES = 20, 2
 # log1p of counts per 10 000 ends at 9.2, per million at 13.8.
 _MOST_LOG1P = 20.0
+_EXPECTED = "expected log1p of counts per 10 000"
 
 
 def load_user_file(
@@ -66,7 +67,7 @@ def load_user_file(
     _check_shape_and_names(path, file)
     for option, key in (("--cell-type-key", cell_type_key), ("--batch-key", batch_key)):
         if key is not None:
-            _check_labels(path, file.obs, option, key)
+            check_labels(path, file.obs, option, key)
     return Dataset(
         name=name,
         version="user",
@@ -75,6 +76,42 @@ def load_user_file(
         cell_type_key=cell_type_key,
         batch_key=batch_key,
     )
+
+
+def read_cells(path: Path, *, predicted: bool = False) -> tuple[str, AnnData]:
+    """Read an `.h5ad` file whose `X` is log1p of counts per 10 000, and check that it is.
+
+    Parameters
+    ----------
+    path
+        The file.
+    predicted
+        Whether a model made the values; then they may be negative.
+
+    Returns
+    -------
+    The file's sha256 and its cells as they are, embeddings included.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, is too small, has repeated names, or values that are not
+        finite or not on that scale.
+    """
+    sha256, adata = _read(path)
+    _check_shape_and_names(path, adata)
+    if adata.X is None:
+        msg = f"{path}: X is absent, {_EXPECTED}: store that in X"
+        raise UsageError(msg)
+    _, stored = _finite(path, adata.X, "X")
+    fault = _scale_fault(stored, predicted=predicted)
+    if fault:
+        msg = (
+            f"{path}: X {fault[1]}; {_EXPECTED}: store that in X "
+            "(scanpy.pp.normalize_total with target_sum=1e4, then scanpy.pp.log1p)"
+        )
+        raise UsageError(msg)
+    return sha256, adata
 
 
 def _normalised(path: Path, file: AnnData, counts_layer: str | None) -> AnnData:
@@ -138,7 +175,8 @@ def _check_shape_and_names(path: Path, file: AnnData) -> None:
             raise UsageError(msg)
 
 
-def _check_labels(path: Path, obs: pd.DataFrame, option: str, key: str) -> None:
+def check_labels(path: Path, obs: pd.DataFrame, option: str, key: str) -> None:
+    """Refuse a column of `obs` that is absent or lacks the label of a cell."""
     if key not in obs.columns:
         msg = f"{path}: {option} {key}: no such column in obs{hint(key, map(str, obs.columns))}"
         raise UsageError(msg)
@@ -203,24 +241,26 @@ def _counts_matrix(path: Path, file: AnnData, layer: str) -> tuple[csr_matrix, F
 def _log1p_matrix(path: Path, file: AnnData) -> Any:
     """Return `X` as float32, sparse or dense as it was, once it looks like log1p."""
     matrix, stored = _finite(path, file.X, "X")
-    lowest, highest = float(stored.min()), float(stored.max())
-    expected = "expected log1p of counts per 10 000"
-    if lowest < 0:
-        msg = (
-            f"{path}: X has negative values (lowest {lowest:g}), so it was scaled or centred; "
-            f"{expected}: store that in X, or raw counts and add --counts-layer LAYER"
-        )
-        raise UsageError(msg)
-    if (stored == np.rint(stored)).all():
-        msg = (
-            f"{path}: X holds whole numbers up to {highest:g}, so raw counts; {expected}: "
-            "add --counts-layer X to have them normalised"
-        )
-        raise UsageError(msg)
-    if highest > _MOST_LOG1P:
-        msg = (
-            f"{path}: X reaches {highest:g}, too high for a logarithm; {expected}: "
-            "call scanpy.pp.log1p, or store raw counts and add --counts-layer LAYER"
-        )
+    fault = _scale_fault(stored)
+    if fault:
+        kind, text = fault
+        advice = {
+            "scaled": "store that in X, or raw counts and add --counts-layer LAYER",
+            "counts": "add --counts-layer X to have them normalised",
+            "linear": "call scanpy.pp.log1p, or store raw counts and add --counts-layer LAYER",
+        }[kind]
+        msg = f"{path}: X {text}; {_EXPECTED}: {advice}"
         raise UsageError(msg)
     return matrix.astype(np.float32)
+
+
+def _scale_fault(stored: FloatArray, *, predicted: bool = False) -> tuple[str, str] | None:
+    """Return the kind of fault and its description where values cannot be log1p of CP10k."""
+    lowest, highest = float(stored.min()), float(stored.max())
+    if lowest < 0 and not predicted:
+        return "scaled", f"has negative values (lowest {lowest:g}), so it was scaled or centred"
+    if (stored == np.rint(stored)).all():
+        return "counts", f"holds whole numbers up to {highest:g}, so raw counts"
+    if highest > _MOST_LOG1P:
+        return "linear", f"reaches {highest:g}, too high for a logarithm"
+    return None

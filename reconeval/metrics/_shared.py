@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reconeval.errors import Undefined
 from reconeval.metrics.components import fit_components
+from reconeval.metrics.device import on_torch
 from reconeval.metrics.distances import median_gammas
 from reconeval.metrics.kernels import pair_sums
 from reconeval.metrics.two_sample import two_sample
@@ -17,9 +20,10 @@ if TYPE_CHECKING:
     from reconeval.metrics.pair import Pair, Truth
     from reconeval.metrics.two_sample import TwoSample
 
-__all__ = ["bandwidth_gammas", "in_components", "in_genes", "projected"]
+__all__ = ["bandwidth_gammas", "between_in_genes", "in_components", "in_genes", "projected"]
 
 PUBLISHED_GAMMAS = (1.0,)
+KEPT_PAIRS = 1 << 25  # 128 MB
 
 
 def in_genes(pair: Pair) -> TwoSample:
@@ -29,13 +33,39 @@ def in_genes(pair: Pair) -> TwoSample:
     def within(exact: bool) -> PairSums:  # noqa: FBT001  (a callback of one argument)
         return truth.cached(
             ("shared", "genes", exact),
-            lambda: pair_sums(truth.X, gammas=PUBLISHED_GAMMAS, exact=exact),
+            lambda: pair_sums(truth.X, gammas=PUBLISHED_GAMMAS, exact=exact, device=truth.device),
         )
 
-    return pair.cached(
-        ("shared", "genes"),
-        lambda: two_sample(truth.X, pair.prediction, gammas=PUBLISHED_GAMMAS, truth=within),
-    )
+    def compare() -> TwoSample:
+        return two_sample(
+            truth.X,
+            pair.prediction,
+            gammas=PUBLISHED_GAMMAS,
+            truth=within,
+            device=truth.device,
+            between=lambda exact: between_in_genes(pair, exact=exact)[0],
+        )
+
+    return pair.cached(("shared", "genes"), compare)
+
+
+def between_in_genes(pair: Pair, *, exact: bool = False) -> tuple[PairSums, FloatArray | None]:
+    """Return sums over the pairs of a measured and a predicted cell, and their squared distances.
+
+    The distances themselves, float32, are kept for pairs that look for neighbours in genes, and
+    up to `KEPT_PAIRS` of them; otherwise there is None in their place.
+    """
+    X, Y, device = pair.truth.X, pair.prediction, pair.truth.device
+
+    def compute() -> tuple[PairSums, FloatArray | None]:
+        kept = pair.neighbours_in_genes and len(X) * len(Y) <= KEPT_PAIRS
+        kept = kept and on_torch(device) is None
+        squared = np.empty((len(X), len(Y)), dtype=np.float32) if kept else None
+        return pair_sums(
+            X, Y, gammas=PUBLISHED_GAMMAS, exact=exact, keep=squared, device=device
+        ), squared
+
+    return pair.cached(("shared", "genes", "between", exact), compute)
 
 
 def in_components(pair: Pair) -> TwoSample:
@@ -49,9 +79,12 @@ def in_components(pair: Pair) -> TwoSample:
         except Undefined:  # the distances need no bandwidth
             gammas = ()
         within = truth.cached(
-            ("shared", "components", "sums"), lambda: pair_sums(X, gammas=gammas, exact=True)
+            ("shared", "components", "sums"),
+            lambda: pair_sums(X, gammas=gammas, exact=True, device=truth.device),
         )
-        return two_sample(X, Y, gammas=gammas, exact=True, truth=lambda _: within)
+        return two_sample(
+            X, Y, gammas=gammas, exact=True, truth=lambda _: within, device=truth.device
+        )
 
     return pair.cached(("shared", "components", "sums"), compare)
 

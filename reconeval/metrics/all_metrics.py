@@ -44,6 +44,7 @@ def compute_all_metrics(
     gene_sets: Mapping[str, Sequence[str]] | None = None,
     net: pd.DataFrame | None = None,
     cytokine_dict: Mapping[str, Sequence[str]] | None = None,
+    device: str | None = None,
     seed: int | None = None,
 ) -> dict[str, float]:
     """Compute the statistical, biological and, against controls, perturbational metrics.
@@ -78,6 +79,8 @@ def compute_all_metrics(
         Key of `obsm` of all, for kNN purity; default in genes.
     s_genes, g2m_genes, gene_sets, net, cytokine_dict
         Gene sets in place of the shipped ones, as for `compute_biological_metrics`.
+    device
+        Where dense work is done, such as "cuda"; default NumPy, see `reconeval.metrics.device`.
     seed
         Seeds halves of controls, folds and subsamples; default 0.
 
@@ -108,6 +111,7 @@ def compute_all_metrics(
         "control": control,
         "targets": targets,
         "use_rep": use_rep,
+        "device": device,
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if value is not None}

@@ -2,8 +2,8 @@
 
 The squared distances of a block of pairs come from one float32 matrix product and serve the
 distance and every kernel; no matrix of all pairs is ever held. Sums run in float64. All but the
-product is NumPy on one core: a hundredth of the time, and threads that meet at each of these
-short steps cost far more on a machine that does other work, too.
+product is NumPy, and each core works on blocks of its own: threads that meet at every short
+step cost far more on a machine that does other work, too.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from reconeval.errors import UsageError
+from reconeval.metrics._threads import in_threads
+from reconeval.metrics.device import on_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from reconeval._typing import FloatArray
 
-__all__ = ["PairSums", "pair_sums"]
+__all__ = ["Centred", "PairSums", "block_distances", "pair_sums"]
 
 # ‖a‖² + ‖b‖² - 2ab in float32 is off by at most ERROR · (‖a‖² + ‖b‖²): 8 half-ulps is the
 # largest error seen over 2000 genes. Where that is more than TOLERANCE of a squared distance, or
@@ -28,6 +30,9 @@ __all__ = ["PairSums", "pair_sums"]
 ERROR = 4 * float(np.finfo(np.float32).eps)
 TOLERANCE = 1e-4
 REACH = 25.0
+FEW = 0.002  # up to this share of a block's pairs are cheaper one by one than the whole block
+VANISHED = 110.0  # exp(-110) is 0 in float32
+PAIRS = 256  # of those at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,9 @@ def pair_sums(
     *,
     gammas: Sequence[float] = (),
     exact: bool = False,
-    block: int = 768,
+    block: int = 512,
+    keep: FloatArray | None = None,
+    device: str | None = None,
 ) -> PairSums:
     """Sum distances and RBF kernels over all pairs of cells.
 
@@ -86,6 +93,11 @@ def pair_sums(
     block
         Cells per block. Beside the input, about 8 · block · n_genes + 8 · block² bytes are held,
         twice to three times that in blocks that need float64. No other effect than rounding.
+    keep
+        Float32 array of shape (n_cells, m_cells) to be filled with the squared distances between
+        `A` and `B`, for who needs them one by one; default none. NumPy alone keeps them.
+    device
+        Where to compute, as for `reconeval.metrics.device.on_torch`; default NumPy.
 
     Returns
     -------
@@ -115,44 +127,43 @@ def pair_sums(
     if any(gamma < 0 for gamma in gammas):
         msg = f"gammas must be at least 0, got {list(gammas)}"
         raise UsageError(msg)
-    totals = np.zeros(1 + len(gammas))
-    sharpest = max(gammas, default=0.0)
-    blocks = _squared_distance_blocks(A, B, gamma=sharpest, exact=exact, block=block)
-    for squared, weight in blocks:
-        for number, gamma in enumerate(gammas, start=1):
-            kernel = np.multiply(squared, -gamma, dtype=squared.dtype)
-            totals[number] += weight * np.exp(kernel, out=kernel).sum(dtype=np.float64)
-        totals[0] += weight * np.sqrt(squared, out=squared).sum(dtype=np.float64)
     n, m = len(A), len(A if B is None else B)
-    return PairSums(n * m, n if B is None else 0, float(totals[0]), tuple(totals[1:].tolist()))
+    place = on_torch(device)
+    if place is not None:
+        distance, *rbf = place.sum_pairs(A, B, gammas)
+        return PairSums(n * m, n if B is None else 0, distance, tuple(rbf))
+    first = Centred(A, A.mean(axis=0, dtype=np.float64), block)
+    second = first if B is None else Centred(B, first.centre, block)
+    sharpest = max(gammas, default=0.0)
+
+    def sum_up(i: int) -> FloatArray:
+        totals = np.zeros(1 + len(gammas))
+        blocks = _squared_distances(first, second, i, gamma=sharpest, exact=exact)
+        for j, (squared, weight) in enumerate(blocks):
+            if keep is not None:
+                rows = keep[i * block : (i + 1) * block]
+                rows[:, j * block : (j + 1) * block] = squared
+            nearest = float(squared.min()) if gammas else 0.0
+            for number, gamma in enumerate(gammas, start=1):
+                if nearest * gamma > VANISHED:
+                    continue
+                kernel = np.multiply(squared, -gamma, dtype=squared.dtype)
+                totals[number] += weight * np.exp(kernel, out=kernel).sum(dtype=np.float64)
+            totals[0] += weight * np.sqrt(squared, out=squared).sum(dtype=np.float64)
+        return totals
+
+    distance, *rbf = np.sum(in_threads(sum_up, range(first.blocks)), axis=0).tolist()
+    return PairSums(n * m, n if B is None else 0, distance, tuple(rbf))
 
 
-def _squared_distance_blocks(
-    A: FloatArray, B: FloatArray | None, *, gamma: float, exact: bool, block: int
-) -> Iterator[tuple[FloatArray, int]]:
-    """Yield squared distances of blocks of pairs, and how often each block counts."""
-    first = _Centred(A, A.mean(axis=0, dtype=np.float64), block)
-    second = first if B is None else _Centred(B, first.centre, block)
-    dtype = np.float64 if exact else np.float32
-    for i in range(first.blocks):
-        a = first.read(i, dtype)
-        for j in range(i if B is None else 0, second.blocks):
-            itself = B is None and i == j
-            squared, norm = _squared_distances(a, a if itself else second.read(j, dtype))
-            if not exact and _is_coarse(squared, norm, gamma, itself=itself):
-                a64 = first.read(i, np.float64)
-                squared, _ = _squared_distances(a64, a64 if itself else second.read(j, np.float64))
-            yield squared, 2 if B is None and not itself else 1
-
-
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Rows of a matrix, less a centre, and their squared norms in float64."""
 
     rows: FloatArray
     norms: FloatArray
 
 
-class _Centred:
+class Centred:
     """Reads a matrix in blocks of rows, less a centre.
 
     Without the centre, the mean expression would be most of the norms and cost digits. Blocks
@@ -166,15 +177,43 @@ class _Centred:
         self.block = block
         self.blocks = -(-len(matrix) // block)
 
-    def read(self, i: int, dtype: type[np.floating[Any]]) -> _Block:
-        rows = self.matrix[i * self.block : (i + 1) * self.block]
+    def raw(self, i: int) -> FloatArray:
+        """Return a block as it is."""
+        return self.matrix[i * self.block : (i + 1) * self.block]
+
+    def read(self, i: int, dtype: type[np.floating[Any]]) -> Block:
+        """Return a block less the centre."""
+        rows = self.raw(i)
         rows = rows - self.centre.astype(np.result_type(rows, dtype))
         rows = rows.astype(dtype, copy=False)
-        return _Block(rows, np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        return Block(rows, np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+
+    def largest_norm(self) -> float:
+        """Return the largest squared norm of a row less the centre."""
+        return max(float(self.read(i, np.float32).norms.max()) for i in range(self.blocks))
 
 
-def _squared_distances(a: _Block, b: _Block) -> tuple[FloatArray, float]:
-    """Squared distances of all rows, at least 0, and the largest sum of two squared norms."""
+def _squared_distances(
+    first: Centred, second: Centred, i: int, *, gamma: float, exact: bool
+) -> Iterator[tuple[FloatArray, int]]:
+    """Yield squared distances of a block of rows to all others, and how often each counts.
+
+    Within one matrix, the blocks before the i-th are left out and those after it count twice.
+    """
+    within = first is second
+    a = first.read(i, np.float64 if exact else np.float32)
+    for j in range(i if within else 0, second.blocks):
+        itself = within and i == j
+        b = a if itself else second.read(j, a.rows.dtype.type)
+        squared = block_distances(a, b)
+        if not exact:
+            reach = _coarse_reach(float(a.norms.max() + b.norms.max()), gamma)
+            squared = _refined(squared, first, second, (i, j), reach=reach)
+        yield squared, 2 if within and not itself else 1
+
+
+def block_distances(a: Block, b: Block) -> FloatArray:
+    """Squared distances of all rows, at least 0."""
     # Two norms are rounded as their sum, from exact squares: the rounding of one norm would be
     # shared by a whole row of pairs, and not average out.
     squared: FloatArray = np.empty((len(a.rows), len(b.rows)), dtype=a.rows.dtype)
@@ -185,19 +224,33 @@ def _squared_distances(a: _Block, b: _Block) -> tuple[FloatArray, float]:
     np.maximum(squared, 0, out=squared)
     if a is b:
         np.fill_diagonal(squared, 0)
-    return squared, float(a.norms.max() + b.norms.max())
+    return squared
 
 
-def _is_coarse(squared: FloatArray, norm: float, gamma: float, *, itself: bool) -> bool:
-    """Whether rounding in float32 may matter to a pair of the block."""
-    if itself:
-        n = len(squared)
-        if n == 1:
-            return False
-        # A cell and itself are exactly 0 apart. Read in rows one longer, without its last entry,
-        # the matrix has its diagonal in the first column: look at the others.
-        nearest = float(squared.ravel()[:-1].reshape(n - 1, n + 1)[:, 1:].min())
-    else:
-        nearest = float(squared.min())
-    error = ERROR * norm
-    return error > TOLERANCE * nearest or (error * gamma > TOLERANCE and nearest * gamma < REACH)
+def _coarse_reach(norms: float, gamma: float) -> float:
+    """Squared distance below which rounding in float32 may matter, from the sum of two norms."""
+    error = ERROR * norms
+    reach = error / TOLERANCE
+    return max(reach, REACH / gamma) if error * gamma > TOLERANCE else reach
+
+
+def _refined(
+    squared: FloatArray, first: Centred, second: Centred, place: tuple[int, int], *, reach: float
+) -> FloatArray:
+    """Compute the pairs nearer than `reach` again in float64: alone, or with their block."""
+    i, j = place
+    itself = first is second and i == j
+    n_diagonal = len(squared) if itself else 0  # a cell and itself are exactly 0 apart
+    n_near = np.count_nonzero(squared < reach) - n_diagonal
+    if n_near <= 0:
+        return squared
+    if n_near > FEW * squared.size:
+        a = first.read(i, np.float64)
+        return block_distances(a, a if itself else second.read(j, np.float64))
+    rows, columns = np.nonzero(squared < reach)
+    A, B = first.raw(i), second.raw(j)
+    for start in range(0, len(rows), PAIRS):
+        r, c = rows[start : start + PAIRS], columns[start : start + PAIRS]
+        difference = np.subtract(A[r], B[c], dtype=np.float64)
+        squared[r, c] = np.einsum("ij,ij->i", difference, difference)
+    return squared

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from reconeval.errors import Undefined, UsageError
+from reconeval.metrics.device import on_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -77,6 +78,9 @@ class Truth(_Memo):
         Array of shape (n_reference_cells, n_genes), same scale. Measured control cells.
     seed
         Seeds every random choice of a metric (thinning, folds, halves).
+    device
+        Where the dense work of metrics is done: None or "cpu" for NumPy, "cuda" or "cuda:N" for
+        a GPU with torch; see `reconeval.metrics.device`.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Truth(_Memo):
         cell_types: StrArray | None = None,
         reference: FloatArray | None = None,
         seed: int = 0,
+        device: str | None = None,
     ) -> None:
         super().__init__()
         if X.ndim != 2 or X.shape[1] != len(genes):
@@ -103,6 +108,8 @@ class Truth(_Memo):
         self.cell_types = cell_types
         self.reference = reference
         self.seed = seed
+        self.device = device
+        on_torch(device)  # a device that cannot be had is refused now, not in the first metric
 
     @property
     def provides(self) -> frozenset[str]:
@@ -148,3 +155,8 @@ class Pair(_Memo):
         self.prediction = prediction
         self.thinned_prediction = thinned_prediction
         self.reference_prediction = reference_prediction
+
+    @property
+    def neighbours_in_genes(self) -> bool:
+        """Whether a metric looks for neighbours among distances over all genes."""
+        return False

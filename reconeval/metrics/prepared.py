@@ -48,6 +48,7 @@ def prepare(
     control: str = "control",
     targets: Mapping[str, str] | None = None,
     use_rep: str | None = None,
+    device: str | None = None,
     seed: int = 0,
 ) -> Truth:
     """Prepare a truth for many predictions: ranks, distances, tests and scores of its own.
@@ -72,6 +73,8 @@ def prepare(
         Labels of the cells, as for `compute_perturbational_metrics`.
     use_rep
         Key of `obsm` of all, where kNN purity compares cells; default in genes.
+    device
+        Where dense work is done, such as "cuda"; default NumPy, see `reconeval.metrics.device`.
     seed
         Seeds halves of controls, folds and subsamples.
 
@@ -90,9 +93,9 @@ def prepare(
     >>> from anndata import AnnData
     >>> from reconeval.metrics import compute_all_metrics
     >>> cells = AnnData(np.random.default_rng(0).random((30, 4)).astype(np.float32))
-    >>> truth = prepare(cells, metrics=["r2", "energy_distance"])
-    >>> compute_all_metrics(truth, cells, metrics=["r2", "energy_distance"])
-    {'r2': 1.0, 'energy_distance': 0.0}
+    >>> truth = prepare(cells, metrics=["r2", "mae", "energy_distance"])
+    >>> compute_all_metrics(truth, cells, metrics=["r2", "mae"])
+    {'r2': 1.0, 'mae': 0.0}
     """
     truth = measured(
         adata_true,
@@ -104,6 +107,7 @@ def prepare(
         control=control,
         targets=targets,
         use_rep=use_rep,
+        device=device,
         seed=seed,
     )
     # The truth as its own prediction asks for every part of the truth that any other can ask for.
@@ -128,6 +132,7 @@ def measured(
     control: str = "control",
     targets: Mapping[str, str] | None = None,
     use_rep: str | None = None,
+    device: str | None = None,
     seed: int = 0,
 ) -> Truth:
     """Make a truth of AnnData; parameters and errors as for `prepare`.
@@ -146,7 +151,7 @@ def measured(
             if key is not None:
                 msg = f"got {name} without adata_ctrl; give the measured control cells, too"
                 raise UsageError(msg)
-        truth = Truth(X, genes, train=train, cell_types=types, seed=seed)
+        truth = Truth(X, genes, train=train, cell_types=types, device=device, seed=seed)
     else:
         embeddings = (
             None if use_rep is None else embedding_of(adata, use_rep, name)
@@ -169,6 +174,7 @@ def measured(
             embedding=embedding,
             reference_embedding=reference_embedding,
             cell_types=types,
+            device=device,
             seed=seed,
         )
     origin = _Origin(_bare(truth, adata_true), perturbation_key, covariate_key, use_rep)
@@ -230,18 +236,18 @@ def selected(metrics: Sequence[str] | Literal["all"], pair: Pair) -> list[Metric
     return [get_metric(name) for name in metrics]
 
 
-def lacking(metric: Metric, pair: Pair) -> str:
-    """Return what a metric needs and the pair does not have; empty if nothing."""
+def lacking(metric: Metric, pair: Pair) -> tuple[str, ...]:
+    """Return what a metric needs and the pair does not have, in words; empty if nothing."""
     missing = metric.needs - pair.truth.provides
     if missing:
-        return " and ".join(sorted(missing))
+        return tuple(sorted(missing))
     if "counts" in metric.needs and pair.thinned_prediction is None:
-        return "thinned_prediction"
+        return ("thinned_prediction",)
     if metric.name.startswith("deg_") and not {"reference", "cell_types"} & pair.truth.provides:
-        return "reference or cell_types"
+        return ("reference or cell_types",)
     if metric.paired and len(pair.prediction) != len(pair.truth.X):
-        return "the same cells on both sides"
-    return ""
+        return ("the same cells on both sides",)
+    return ()
 
 
 def _bare(truth: Truth, named: AnnData | None = None) -> AnnData:

@@ -67,6 +67,8 @@ def two_sample(
     gammas: Sequence[float] = (),
     exact: bool = False,
     truth: Callable[[bool], PairSums] | None = None,
+    between: Callable[[bool], PairSums] | None = None,
+    device: str | None = None,
 ) -> TwoSample:
     """Compare all cells of two matrices.
 
@@ -81,20 +83,22 @@ def two_sample(
     exact
         Use float64 throughout; otherwise only where the two are so near each other that float32
         may not tell the energy distance to 1e-5.
-    truth
-        Gives the sums within the truth, called with `exact`, where they are kept; by default
-        they are computed.
+    truth, between
+        Give the sums within the truth and those between the two, called with `exact`, where
+        they are kept; by default they are computed.
+    device
+        Where to compute, as for `reconeval.metrics.device.on_torch`; default NumPy.
 
     Returns
     -------
     The sums within and between the two.
     """
-    within = truth(exact) if truth else pair_sums(X, gammas=gammas, exact=exact)
+    within = truth(exact) if truth else pair_sums(X, gammas=gammas, exact=exact, device=device)
     result = TwoSample(
         within,
-        pair_sums(Y, gammas=gammas, exact=exact),
-        pair_sums(X, Y, gammas=gammas, exact=exact),
+        pair_sums(Y, gammas=gammas, exact=exact, device=device),
+        between(exact) if between else pair_sums(X, Y, gammas=gammas, exact=exact, device=device),
     )
     if not exact and abs(result.energy()) < CLOSE * result.between.mean_distance():
-        return two_sample(X, Y, gammas=gammas, exact=True, truth=truth)
+        return two_sample(X, Y, gammas=gammas, exact=True, truth=truth, between=between)
     return result

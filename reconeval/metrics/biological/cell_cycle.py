@@ -141,7 +141,9 @@ def cell_cycle_columns(
     return s, g2m
 
 
-def cell_cycle_phases(X: FloatArray, s: IntArray, g2m: IntArray, *, seed: int = 0) -> StrArray:
+def cell_cycle_phases(
+    X: FloatArray, s: IntArray, g2m: IntArray, *, seed: int = 0, device: str | None = None
+) -> StrArray:
     """Call the phase of each cell as scanpy does.
 
     Parameters
@@ -152,6 +154,8 @@ def cell_cycle_phases(X: FloatArray, s: IntArray, g2m: IntArray, *, seed: int = 
         Columns of the S and of the G2M markers.
     seed
         Seeds the draw of control genes.
+    device
+        Where cells are scored, as for `reconeval.metrics.device.on_torch`; default NumPy.
 
     Returns
     -------
@@ -163,7 +167,7 @@ def cell_cycle_phases(X: FloatArray, s: IntArray, g2m: IntArray, *, seed: int = 
     Undefined
         If there are too few genes to draw controls from.
     """
-    scores = gene_set_scores(X, [s, g2m], ctrl_size=min(len(s), len(g2m)), seed=seed)
+    scores = gene_set_scores(X, [s, g2m], ctrl_size=min(len(s), len(g2m)), seed=seed, device=device)
     phases = np.where(scores[:, 1] > scores[:, 0], "G2M", "S")
     phases[(scores < 0).all(axis=1)] = "G1"
     return phases

@@ -8,6 +8,7 @@ import numpy as np
 
 from reconeval.errors import Undefined
 from reconeval.metrics._checks import check_pair
+from reconeval.metrics._threads import in_threads
 from reconeval.metrics.biological._genes import (
     MIN_CELLS,
     MIN_GENES,
@@ -16,7 +17,8 @@ from reconeval.metrics.biological._genes import (
     gene_columns,
 )
 from reconeval.metrics.biological.association import check_method
-from reconeval.metrics.biological.ranks import for_gene_blocks, in_threads, sorted_ranks
+from reconeval.metrics.biological.ranks import for_gene_blocks, sorted_ranks
+from reconeval.metrics.device import matmul
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,7 +107,11 @@ def coexpression(
 
 
 def set_correlations(
-    X: FloatArray, sets: Mapping[str, IntArray], *, method: Method = "spearman"
+    X: FloatArray,
+    sets: Mapping[str, IntArray],
+    *,
+    method: Method = "spearman",
+    device: str | None = None,
 ) -> dict[str, FloatArray]:
     """Correlate all pairs of genes within each set.
 
@@ -117,6 +123,9 @@ def set_correlations(
         Column numbers by the name of the set.
     method
         Spearman or Pearson correlation over cells.
+    device
+        Where the matrices are multiplied, as for `reconeval.metrics.device.on_torch`; default
+        NumPy.
 
     Returns
     -------
@@ -128,8 +137,6 @@ def set_correlations(
     Undefined
         If there are fewer than 3 cells.
     """
-    from threadpoolctl import threadpool_limits
-
     if len(X) < 3:
         msg = f"correlations over cells need 3 cells, there are {len(X)}"
         raise Undefined(msg)
@@ -161,14 +168,14 @@ def set_correlations(
     def correlate(columns: IntArray) -> FloatArray:
         members = np.searchsorted(union, columns)
         rows = unit[members]
-        matrix: FloatArray = np.clip(rows @ rows.T, -1, 1)  # rounding can put a perfect one beyond
+        matrix: FloatArray = np.clip(
+            matmul(rows, rows.T, device=device), -1, 1
+        )  # rounding can put a perfect one beyond
         matrix[constant[members]] = np.nan
         matrix[:, constant[members]] = np.nan
         return matrix[np.triu_indices(len(members), k=1)]
 
-    # One core for each product: they are small, and several sets are under way at once.
-    with threadpool_limits(1, user_api="blas"):
-        return dict(zip(sets, in_threads(correlate, sets.values()), strict=True))
+    return dict(zip(sets, in_threads(correlate, sets.values()), strict=True))
 
 
 def set_agreement(

@@ -10,6 +10,7 @@ from reconeval.errors import Undefined, UsageError
 from reconeval.metrics._checks import check_pair
 from reconeval.metrics.biological._genes import MIN_CELLS, MIN_GENES, expressed, gene_columns
 from reconeval.metrics.biological.association import check_method, column_correlations
+from reconeval.metrics.device import matmul
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,7 +138,9 @@ def network_weights(
     return table.reindex(names).fillna(0).to_numpy(dtype=np.float64)
 
 
-def ulm_scores(X: FloatArray, weights: FloatArray, keep: BoolArray) -> FloatArray:
+def ulm_scores(
+    X: FloatArray, weights: FloatArray, keep: BoolArray, *, device: str | None = None
+) -> FloatArray:
     """Score each cell on each column of weights with a univariate linear model.
 
     Parameters
@@ -148,6 +151,9 @@ def ulm_scores(X: FloatArray, weights: FloatArray, keep: BoolArray) -> FloatArra
         Array of shape (n_kept_genes, n_sources).
     keep
         Array of shape (n_genes,): the genes that `weights` is for.
+    device
+        Where the matrices are multiplied, as for `reconeval.metrics.device.on_torch`; default
+        NumPy.
 
     Returns
     -------
@@ -181,7 +187,7 @@ def ulm_scores(X: FloatArray, weights: FloatArray, keep: BoolArray) -> FloatArra
         rows -= rows.mean(axis=1, keepdims=True)
         size = np.linalg.norm(rows, axis=1)
         size[constant] = np.inf
-        r[cells] = (rows @ unit) / size[:, None]
+        r[cells] = matmul(rows, unit, device=device) / size[:, None]
     np.clip(r, -1, 1, out=r)  # rounding can put a perfect fit beyond
     degrees = n_genes - 2
     return np.asarray(r * np.sqrt(degrees / ((1 - r + _TINY) * (1 + r + _TINY))))

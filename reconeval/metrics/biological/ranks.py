@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from reconeval.metrics._threads import in_threads, n_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from reconeval._typing import FloatArray, IntArray
 
-__all__ = ["for_gene_blocks", "in_threads", "sorted_ranks"]
+__all__ = ["for_gene_blocks", "sorted_ranks"]
 
-S = TypeVar("S")
-T = TypeVar("T")
-
-_MAX_THREADS = 4  # bounds the memory in flight
 _TILE_GENES = 64  # columns turned into rows at a time
 _TILE_CELLS = 512  # the same in the other direction: a tile fits a core's cache
 _BLOCK_ENTRIES = 2**16  # few enough for the cache, enough to be worth a call of NumPy
@@ -107,7 +103,7 @@ def for_gene_blocks(
                 place = slice(first, min(first + n_rows, stop))
                 work(place, tile[place.start - start : place.stop - start])
 
-    size = -(-n_genes // _n_threads())
+    size = -(-n_genes // n_threads())
     shares = (range(at, min(at + size, n_genes)) for at in range(0, n_genes, size))
     in_threads(go_through, shares)
 
@@ -120,16 +116,3 @@ def _turn(parts: Iterable[FloatArray], genes: slice | IntArray, tile: FloatArray
             cells = part[start : start + _TILE_CELLS][:, genes]
             tile[: cells.shape[1], at : at + len(cells)] = cells.T
             at += len(cells)
-
-
-def in_threads(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Call `work` on each item, several at a time; returns what it returned, in order.
-
-    NumPy lets go of the interpreter while it sorts and multiplies, so threads are enough.
-    """
-    with ThreadPoolExecutor(_n_threads()) as pool:
-        return list(pool.map(work, items))
-
-
-def _n_threads() -> int:
-    return min(_MAX_THREADS, os.cpu_count() or 1)

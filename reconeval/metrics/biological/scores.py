@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reconeval.errors import Undefined
+from reconeval.metrics.device import matmul
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ class SetMasks:
     members: BoolArray
     controls: BoolArray
 
-    def score(self, X: FloatArray) -> FloatArray:
+    def score(self, X: FloatArray, *, device: str | None = None) -> FloatArray:
         """Return scores of shape (n_cells, n_sets), float64, for X of (n_cells, n_genes)."""
         masks = np.concatenate((self.members, self.controls), axis=1)
         used = np.flatnonzero(masks.any(axis=1))
@@ -63,7 +64,7 @@ class SetMasks:
         sums = np.empty((len(X), masks.shape[1]))
         for start in range(0, len(X), _CELLS_PER_BLOCK):
             cells = slice(start, start + _CELLS_PER_BLOCK)
-            sums[cells] = X[cells][:, used].astype(np.float64) @ product
+            sums[cells] = matmul(X[cells][:, used].astype(np.float64), product, device=device)
         means = sums / masks.sum(axis=0)
         n_sets = self.members.shape[1]
         return np.asarray(means[:, :n_sets] - means[:, n_sets:])
@@ -142,6 +143,7 @@ def gene_set_scores(
     ctrl_size: int = CTRL_SIZE,
     n_bins: int = N_BINS,
     seed: int = 0,
+    device: str | None = None,
 ) -> FloatArray:
     """Score each cell on each gene set.
 
@@ -154,6 +156,9 @@ def gene_set_scores(
         Columns of each set's genes, none empty.
     ctrl_size, n_bins, seed
         As for `draw_controls`.
+    device
+        Where the matrices are multiplied, as for `reconeval.metrics.device.on_torch`; default
+        NumPy.
 
     Returns
     -------
@@ -165,4 +170,4 @@ def gene_set_scores(
         If there are too few genes to draw controls from.
     """
     masks = draw_controls(gene_means(X), sets, ctrl_size=ctrl_size, n_bins=n_bins, seed=seed)
-    return masks.score(X)
+    return masks.score(X, device=device)

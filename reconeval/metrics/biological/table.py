@@ -59,8 +59,13 @@ def _phases(pair: Pair) -> tuple[StrArray, StrArray]:
     )
     key = ("biological", "phases")
     return (
-        truth.cached(key, lambda: cell_cycle.cell_cycle_phases(truth.X, *markers)),
-        pair.cached(key, lambda: cell_cycle.cell_cycle_phases(pair.prediction, *markers)),
+        truth.cached(
+            key, lambda: cell_cycle.cell_cycle_phases(truth.X, *markers, device=truth.device)
+        ),
+        pair.cached(
+            key,
+            lambda: cell_cycle.cell_cycle_phases(pair.prediction, *markers, device=truth.device),
+        ),
     )
 
 
@@ -75,10 +80,11 @@ def _coexpression(pair: Pair) -> float:
         lambda: columns_of_sets(_hallmark(), _columns(truth), keep=_expressed(truth)),
     )
     correlations = truth.cached(
-        ("biological", "correlations"), lambda: co_expression.set_correlations(truth.X, sets)
+        ("biological", "correlations"),
+        lambda: co_expression.set_correlations(truth.X, sets, device=truth.device),
     )
     return co_expression.mean_agreement(
-        correlations, co_expression.set_correlations(pair.prediction, sets)
+        correlations, co_expression.set_correlations(pair.prediction, sets, device=truth.device)
     )
 
 
@@ -89,10 +95,11 @@ def _pathway(pair: Pair) -> float:
         lambda: pathways.network_weights(_progeny(), truth.genes, keep),
     )
     activities = truth.cached(
-        ("biological", "activities"), lambda: pathways.ulm_scores(truth.X, weights, keep)
+        ("biological", "activities"),
+        lambda: pathways.ulm_scores(truth.X, weights, keep, device=truth.device),
     )
     return pathways.mean_correlation(
-        activities, pathways.ulm_scores(pair.prediction, weights, keep)
+        activities, pathways.ulm_scores(pair.prediction, weights, keep, device=truth.device)
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from reconeval.errors import Undefined
+from reconeval.metrics._shared import between_in_genes
 from reconeval.metrics.kernels import pair_sums
 from reconeval.metrics.perturbational.discrimination import discrimination
 from reconeval.metrics.perturbational.distance import distance_ratio
@@ -28,7 +29,7 @@ from reconeval.metrics.two_sample import two_sample
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconeval._typing import FloatArray
+    from reconeval._typing import FloatArray, IntArray
     from reconeval.metrics.kernels import PairSums
     from reconeval.metrics.perturbational.pair import PerturbationPair
     from reconeval.metrics.perturbational.recovery import DETable
@@ -68,10 +69,27 @@ def _knn_purity(pair: PerturbationPair, group: Group, *, k: int) -> float:
     rows, predicted = truth.rows(group), pair.rows(group)
     controls = truth.control_rows(group.covariate)
     if truth.embedding is None or truth.reference_embedding is None or pair.embedding is None:
-        return knn_purity(truth.X[rows], pair.prediction[predicted], truth.controls[controls], k=k)
+        known = between_in_genes(pair)[1] if len(truth.groups) == 1 else None
+        return knn_purity(
+            _rows(truth.X, rows),
+            _rows(pair.prediction, predicted),
+            _rows(truth.controls, controls),
+            k=k,
+            known=known,
+            device=truth.device,
+        )
     return knn_purity(
-        truth.embedding[rows], pair.embedding[predicted], truth.reference_embedding[controls], k=k
+        truth.embedding[rows],
+        pair.embedding[predicted],
+        truth.reference_embedding[controls],
+        k=k,
+        device=truth.device,
     )
+
+
+def _rows(matrix: FloatArray, rows: IntArray) -> FloatArray:
+    """Return some rows, without a copy where they are all."""
+    return matrix if len(rows) == len(matrix) else matrix[rows]
 
 
 def _shifts(pair: PerturbationPair, group: Group) -> tuple[FloatArray, FloatArray]:
@@ -154,14 +172,16 @@ def _relative_distance(pair: PerturbationPair, group: Group) -> float:
     X = truth.X[truth.rows(group)]
 
     def within(exact: bool) -> PairSums:  # noqa: FBT001  (the signature that two_sample calls)
-        return truth.cached(("pair_sums", group, exact), lambda: pair_sums(X, exact=exact))
+        return truth.cached(
+            ("pair_sums", group, exact), lambda: pair_sums(X, exact=exact, device=truth.device)
+        )
 
     controls = truth.controls[truth.control_rows(group.covariate)]
     nothing = truth.cached(
         ("control_distance", group),
-        lambda: two_sample(X, controls, truth=within).energy(unbiased=True),
+        lambda: two_sample(X, controls, truth=within, device=truth.device).energy(unbiased=True),
     )
-    predicted = two_sample(X, pair.prediction[pair.rows(group)], truth=within)
+    predicted = two_sample(X, pair.prediction[pair.rows(group)], truth=within, device=truth.device)
     return distance_ratio(predicted.energy(unbiased=True), nothing)
 
 

@@ -8,18 +8,30 @@ import numpy as np
 
 from reconeval.errors import Undefined, UsageError
 from reconeval.metrics._checks import as_matrix, check_pair
+from reconeval.metrics._threads import in_threads
+from reconeval.metrics.device import on_torch
+from reconeval.metrics.kernels import Centred, block_distances
 
 if TYPE_CHECKING:
-    from reconeval._typing import BoolArray, FloatArray
+    from reconeval._typing import FloatArray
 
 __all__ = ["knn_purity"]
 
 # ‖a‖² + ‖b‖² - 2ab in float32 is off by at most this share of ‖a‖² + ‖b‖².
 ERROR = 8 * float(np.finfo(np.float32).eps)
+BLOCK = 512
 BLOCK_ENTRIES = 1 << 23  # of predicted x pool distances held at once, 32 MB
 
 
-def knn_purity(X: FloatArray, Y: FloatArray, controls: FloatArray, *, k: int = 20) -> float:
+def knn_purity(
+    X: FloatArray,
+    Y: FloatArray,
+    controls: FloatArray,
+    *,
+    k: int = 20,
+    known: FloatArray | None = None,
+    device: str | None = None,
+) -> float:
     """Share of measured perturbed cells among the neighbours of the predicted ones.
 
     For each predicted cell the `k` nearest cells, by Euclidean distance, of the measured
@@ -39,6 +51,11 @@ def knn_purity(X: FloatArray, Y: FloatArray, controls: FloatArray, *, k: int = 2
         Array of shape (n_control_cells, n_dimensions). Measured control cells, same space.
     k
         Number of neighbours.
+    known
+        Float32 array of shape (n_cells, n_predicted_cells): squared distances of `X` and `Y`
+        that `reconeval.metrics.kernels.pair_sums` kept; default computed.
+    device
+        Where to compute, as for `reconeval.metrics.device.on_torch`; default NumPy.
 
     Returns
     -------
@@ -73,53 +90,67 @@ def knn_purity(X: FloatArray, Y: FloatArray, controls: FloatArray, *, k: int = 2
     if k < 1:
         msg = f"k is {k}, expected at least 1 neighbour"
         raise UsageError(msg)
-    pool = np.concatenate([X, controls])
-    if len(pool) <= k:
+    n_pool = len(X) + len(controls)
+    if n_pool <= k:
         found = f"{len(X)} perturbed and {len(controls)} control cells"
         msg = f"needs more than k = {k} cells in the pool, found {found}"
         raise Undefined(msg)
-    perturbed = np.arange(len(pool)) < len(X)
-    # Distances do not see the origin, but rounding does.
-    centre = pool.mean(axis=0, dtype=np.float64)
-    pool32, Y32 = ((cells - centre).astype(np.float32) for cells in (pool, Y))
-    pool_norms = np.einsum("ij,ij->i", pool32, pool32)
-    shares: list[float] = []
-    size = max(1, BLOCK_ENTRIES // len(pool))
-    for start in range(0, len(Y), size):
-        block = Y32[start : start + size]
-        norms = np.einsum("ij,ij->i", block, block)
-        squared = norms[:, None] + pool_norms[None, :] - 2 * (block @ pool32.T)
-        error = ERROR * (norms + pool_norms.max())
-        for row, cell in enumerate(Y[start : start + size]):
-            shares.append(_share(cell, pool, perturbed, squared[row], error=error[row], k=k))
-    return float(np.mean(shares))
+    place = on_torch(device)
+    if place is not None:
+        return place.count_neighbours(Y, X, controls, k=k) / (k * len(Y))
+    # Distances do not see the origin, but rounding does. Known ones have this origin, too.
+    centre = X.mean(axis=0, dtype=np.float64)
+    predicted = Centred(Y, centre, max(1, min(BLOCK, BLOCK_ENTRIES // n_pool)))
+    parts = Centred(X, centre, BLOCK), Centred(controls, centre, BLOCK)
+
+    largest = max(in_threads(Centred.largest_norm, parts))
+
+    def count(i: int) -> float:
+        cells = predicted.read(i, np.float32)
+        squared = np.empty((len(cells.rows), n_pool), dtype=np.float32)
+        if known is not None:
+            squared[:, : len(X)] = known[:, i * predicted.block : (i + 1) * predicted.block].T
+        at = 0 if known is None else len(X)
+        for part in parts if known is None else parts[1:]:
+            for j in range(part.blocks):
+                others = part.read(j, np.float32)
+                squared[:, at : at + len(others.rows)] = block_distances(cells, others)
+                at += len(others.rows)
+        error = ERROR * (cells.norms + largest)
+        return _neighbours(predicted.raw(i), X, controls, squared, error=error, k=k)
+
+    return float(sum(in_threads(count, range(predicted.blocks))) / (k * len(Y)))
 
 
-def _share(
-    cell: FloatArray,
-    pool: FloatArray,
-    perturbed: BoolArray,
+def _neighbours(
+    Y: FloatArray,
+    X: FloatArray,
+    controls: FloatArray,
     squared: FloatArray,
     *,
-    error: float,
+    error: FloatArray,
     k: int,
 ) -> float:
-    """Share of perturbed cells among the k nearest, from distances known up to an error.
+    """Count the perturbed cells among the k nearest, from distances known up to an error.
 
     Cells nearer or farther than the k-th by more than the error are settled. The few between,
     ties among them, are told apart by their distance in float64.
     """
-    farthest = np.partition(squared, k - 1)[k - 1]
-    nearer = squared < farthest - 2 * error
-    count = float(perturbed[nearer].sum())
-    places = k - int(nearer.sum())
-    (open_,) = np.nonzero(~nearer & (squared <= farthest + 2 * error))
-    if len(open_) > places:
-        exact = np.square(pool[open_].astype(np.float64) - cell).sum(axis=1)
-        last = np.partition(exact, places - 1)[places - 1]
-        inside, tied = open_[exact < last], open_[exact == last]
-        count += float(perturbed[inside].sum())
-        count += (places - len(inside)) * float(perturbed[tied].mean())
-    else:
-        count += float(perturbed[open_].sum())
-    return count / k
+    farthest = np.partition(squared, k - 1, axis=1)[:, k - 1]
+    low, high = (farthest + sign * 2 * error for sign in (-1, 1))
+    nearer = squared < low[:, None]
+    open_ = (squared <= high[:, None]) & ~nearer
+    places = k - np.count_nonzero(nearer, axis=1)
+    unsettled = np.count_nonzero(open_, axis=1) > places
+    total = float(np.count_nonzero(nearer[:, : len(X)]))
+    total += np.count_nonzero(open_[~unsettled, : len(X)])
+    for row in np.flatnonzero(unsettled):
+        (numbers,) = np.nonzero(open_[row])
+        perturbed = numbers < len(X)
+        some = np.concatenate([X[numbers[perturbed]], controls[numbers[~perturbed] - len(X)]])
+        exact = np.square(some.astype(np.float64) - Y[row]).sum(axis=1)
+        last = np.partition(exact, places[row] - 1)[places[row] - 1]
+        inside, tied = exact < last, exact == last
+        left = places[row] - np.count_nonzero(inside)
+        total += np.count_nonzero(inside & perturbed) + left * float(perturbed[tied].mean())
+    return total

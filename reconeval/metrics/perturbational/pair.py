@@ -81,6 +81,11 @@ class PerturbationPair(Pair):
                 msg = f"{len(groups)} perturbations {fault} ({some}); label both sides alike"
                 raise UsageError(msg)
 
+    @property
+    def neighbours_in_genes(self) -> bool:
+        """Whether a metric looks for neighbours among distances over all genes."""
+        return self.embedding is None
+
     def rows(self, group: Group) -> IntArray:
         """Rows of a group's cells in `prediction`."""
         return self.cached(
