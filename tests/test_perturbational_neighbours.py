@@ -99,8 +99,8 @@ def test_distances_that_are_known_change_nothing(seed, k, ties):
     X, Y, controls = draw(seed, 20, 9, 15, 6, offset=3)
     if ties:
         X, Y, controls = (np.round(part) for part in (X, Y, controls))
-    known = np.empty((20, 9), dtype=np.float32)
-    pair_sums(X, Y, keep=known)
+    known = np.empty((9, 20), dtype=np.float32)
+    pair_sums(Y, X, keep=known)
     expected = knn_purity(X, Y, controls, k=k)
     assert knn_purity(X, Y, controls, k=k, known=known) == pytest.approx(expected, abs=1e-12)
 

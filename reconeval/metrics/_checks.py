@@ -45,8 +45,9 @@ def as_matrix(values: FloatArray, name: str) -> FloatArray:
             msg = f"{name} has dtype {matrix.dtype}, expected real numbers; convert it first"
             raise UsageError(msg)
         matrix = matrix.astype(np.float64)
-    finite = np.isfinite(matrix)
-    if not finite.all():
+    # The extremes are NaN where any value is, and need no second matrix.
+    if not np.isfinite([matrix.min(), matrix.max()]).all():
+        finite = np.isfinite(matrix)
         row, column = np.argwhere(~finite)[0]
         msg = (
             f"{name} has {finite.size - np.count_nonzero(finite)} NaN or infinite values, the "

@@ -60,9 +60,9 @@ def between_in_genes(pair: Pair, *, exact: bool = False) -> tuple[PairSums, Floa
     def compute() -> tuple[PairSums, FloatArray | None]:
         kept = pair.neighbours_in_genes and len(X) * len(Y) <= KEPT_PAIRS
         kept = kept and on_torch(device) is None
-        squared = np.empty((len(X), len(Y)), dtype=np.float32) if kept else None
+        squared = np.empty((len(Y), len(X)), dtype=np.float32) if kept else None
         return pair_sums(
-            X, Y, gammas=PUBLISHED_GAMMAS, exact=exact, keep=squared, device=device
+            Y, X, gammas=PUBLISHED_GAMMAS, exact=exact, keep=squared, device=device
         ), squared
 
     return pair.cached(("shared", "genes", "between", exact), compute)

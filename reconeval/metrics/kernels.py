@@ -33,6 +33,7 @@ REACH = 25.0
 FEW = 0.002  # up to this share of a block's pairs are cheaper one by one than the whole block
 VANISHED = 110.0  # exp(-110) is 0 in float32
 PAIRS = 256  # of those at a time
+HELD_ENTRIES = 1 << 24  # of centred values that are kept, 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,9 @@ def pair_sums(
     if place is not None:
         distance, *rbf = place.sum_pairs(A, B, gammas)
         return PairSums(n * m, n if B is None else 0, distance, tuple(rbf))
-    first = Centred(A, A.mean(axis=0, dtype=np.float64), block)
-    second = first if B is None else Centred(B, first.centre, block)
+    centre = (A if B is None else B).mean(axis=0, dtype=np.float64)
+    first = Centred(A, centre, block)
+    second = first if B is None else Centred(B, centre, block)
     sharpest = max(gammas, default=0.0)
 
     def sum_up(i: int) -> FloatArray:
@@ -166,9 +168,9 @@ class Block(NamedTuple):
 class Centred:
     """Reads a matrix in blocks of rows, less a centre.
 
-    Without the centre, the mean expression would be most of the norms and cost digits. Blocks
-    are centred anew each time, which costs little beside their products and holds no copy of
-    the matrix.
+    Without the centre, the mean expression would be most of the norms and cost digits. Each
+    block is read once for every block it meets, so float32 blocks of matrices of up to
+    `HELD_ENTRIES` are kept; those of larger ones are centred anew each time.
     """
 
     def __init__(self, matrix: FloatArray, centre: FloatArray, block: int) -> None:
@@ -176,6 +178,7 @@ class Centred:
         self.centre = centre
         self.block = block
         self.blocks = -(-len(matrix) // block)
+        self._held: dict[int, Block] = {}
 
     def raw(self, i: int) -> FloatArray:
         """Return a block as it is."""
@@ -183,10 +186,15 @@ class Centred:
 
     def read(self, i: int, dtype: type[np.floating[Any]]) -> Block:
         """Return a block less the centre."""
+        if dtype is np.float32 and i in self._held:
+            return self._held[i]
         rows = self.raw(i)
         rows = rows - self.centre.astype(np.result_type(rows, dtype))
         rows = rows.astype(dtype, copy=False)
-        return Block(rows, np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        block = Block(rows, np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        if dtype is np.float32 and self.matrix.size <= HELD_ENTRIES:
+            self._held[i] = block
+        return block
 
     def largest_norm(self) -> float:
         """Return the largest squared norm of a row less the centre."""

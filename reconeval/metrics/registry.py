@@ -11,6 +11,7 @@ from reconeval.errors import Undefined, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from reconeval._typing import FloatArray
     from reconeval.metrics.pair import Pair
 
 __all__ = ["METRICS", "Family", "Metric", "Score", "get_metric", "register", "score"]
@@ -132,7 +133,7 @@ def score(metric: Metric, pair: Pair) -> Score:
     if metric.paired and pair.prediction.shape[0] != pair.truth.X.shape[0]:
         counts = f"{pair.prediction.shape[0]} predicted, {pair.truth.X.shape[0]} measured"
         return Score(math.nan, f"needs the same cells on both sides ({counts})")
-    if not pair.cached("finite", lambda: bool((np.abs(pair.prediction) < LARGEST).all())):
+    if not pair.cached("finite", lambda: _is_finite(pair.prediction)):
         return Score(math.nan, f"the prediction has NaN or infinite values, or beyond {LARGEST:g}")
     try:
         # A model may have left NumPy raising where it should warn.
@@ -143,3 +144,10 @@ def score(metric: Metric, pair: Pair) -> Score:
     if not math.isfinite(value):
         return Score(math.nan, f"{metric.name} came out as {value}")
     return Score(value)
+
+
+def _is_finite(values: FloatArray) -> bool:
+    if values.size == 0:
+        return True
+    # NaN is neither above nor below; no copy of the matrix is made.
+    return bool(values.min() > -LARGEST and values.max() < LARGEST)

@@ -113,7 +113,8 @@ def mse(X: FloatArray, Y: FloatArray) -> float:
     1.0
     """
     X, Y = check_pair(X, Y, paired=True)
-    return float(np.mean(np.square(X - Y), dtype=np.float64))
+    errors = X - Y
+    return float(np.mean(np.square(errors, out=errors), dtype=np.float64))
 
 
 def mae(X: FloatArray, Y: FloatArray) -> float:
@@ -143,7 +144,8 @@ def mae(X: FloatArray, Y: FloatArray) -> float:
     0.5
     """
     X, Y = check_pair(X, Y, paired=True)
-    return float(np.mean(np.abs(X - Y), dtype=np.float64))
+    errors = X - Y
+    return float(np.mean(np.abs(errors, out=errors), dtype=np.float64))
 
 
 def variance_log2_ratio(X: FloatArray, Y: FloatArray) -> float:

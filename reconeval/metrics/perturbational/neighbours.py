@@ -52,7 +52,7 @@ def knn_purity(
     k
         Number of neighbours.
     known
-        Float32 array of shape (n_cells, n_predicted_cells): squared distances of `X` and `Y`
+        Float32 array of shape (n_predicted_cells, n_cells): squared distances of `Y` and `X`
         that `reconeval.metrics.kernels.pair_sums` kept; default computed.
     device
         Where to compute, as for `reconeval.metrics.device.on_torch`; default NumPy.
@@ -109,7 +109,7 @@ def knn_purity(
         cells = predicted.read(i, np.float32)
         squared = np.empty((len(cells.rows), n_pool), dtype=np.float32)
         if known is not None:
-            squared[:, : len(X)] = known[:, i * predicted.block : (i + 1) * predicted.block].T
+            squared[:, : len(X)] = known[i * predicted.block : (i + 1) * predicted.block]
         at = 0 if known is None else len(X)
         for part in parts if known is None else parts[1:]:
             for j in range(part.blocks):
@@ -138,19 +138,20 @@ def _neighbours(
     """
     farthest = np.partition(squared, k - 1, axis=1)[:, k - 1]
     low, high = (farthest + sign * 2 * error for sign in (-1, 1))
-    nearer = squared < low[:, None]
-    open_ = (squared <= high[:, None]) & ~nearer
-    places = k - np.count_nonzero(nearer, axis=1)
-    unsettled = np.count_nonzero(open_, axis=1) > places
-    total = float(np.count_nonzero(nearer[:, : len(X)]))
-    total += np.count_nonzero(open_[~unsettled, : len(X)])
-    for row in np.flatnonzero(unsettled):
-        (numbers,) = np.nonzero(open_[row])
-        perturbed = numbers < len(X)
-        some = np.concatenate([X[numbers[perturbed]], controls[numbers[~perturbed] - len(X)]])
-        exact = np.square(some.astype(np.float64) - Y[row]).sum(axis=1)
+    # Few of all pairs are this near: the rest is done on a list of them.
+    rows, numbers = np.divmod(np.flatnonzero(squared <= high[:, None]), squared.shape[1])
+    perturbed = numbers < len(X)
+    nearer = squared[rows, numbers] < low[rows]
+    places = k - np.bincount(rows[nearer], minlength=len(Y))
+    settled = np.bincount(rows[~nearer], minlength=len(Y)) <= places
+    total = float(np.count_nonzero(perturbed & (nearer | settled[rows])))
+    for row in np.flatnonzero(~settled):
+        tied = (rows == row) & ~nearer
+        among, ours = numbers[tied], perturbed[tied]
+        cells = np.concatenate([X[among[ours]], controls[among[~ours] - len(X)]])
+        exact = np.square(cells.astype(np.float64) - Y[row]).sum(axis=1)
         last = np.partition(exact, places[row] - 1)[places[row] - 1]
-        inside, tied = exact < last, exact == last
+        inside = exact < last
         left = places[row] - np.count_nonzero(inside)
-        total += np.count_nonzero(inside & perturbed) + left * float(perturbed[tied].mean())
+        total += np.count_nonzero(inside & ours) + left * float(ours[exact == last].mean())
     return total
