@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from .reconpca import ReconPCA as ReconPCA
     from .shuffle import Shuffle as Shuffle
 
-__all__ = ["Mean", "ReconAE", "ReconPCA", "Shuffle"]
+_MODULES = {
+    "Mean": "mean",
+    "ReconAE": "reconae",
+    "ReconPCA": "reconpca",
+    "Shuffle": "shuffle",
+}
+
+__all__ = sorted(_MODULES)  # noqa: PLE0605  (the names are the keys of the table)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     # By its full name, so that `models.ReconAE` in a checkout is `reconeval.models.ReconAE`.
-    return getattr(import_module(f"reconeval.models.{name.lower()}"), name)
+    return getattr(import_module(f"reconeval.models.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
