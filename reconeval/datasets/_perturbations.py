@@ -49,6 +49,9 @@ class PerturbationDataset:
         For a combination of perturbations, the names of the single ones.
     targets
         For a perturbation, the gene it targets, where there is one.
+    sources
+        Array of shape (n_cells,), int64: the measured cell that each cell was made from. Cells of
+        one source are on one side of every split. None where each cell was measured by itself.
     """
 
     name: str
@@ -67,6 +70,7 @@ class PerturbationDataset:
     counts: FloatArray | None = field(default=None, repr=False)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     targets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sources: IntArray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,8 @@ class PerturbationSplit(Split):
     train_partner, val_partner, test_partner
         For each cell of `train`, `val` and `test` the row of the control that it is paired with:
         the known partner, or one drawn by seed among the controls of its side with the same cell
-        type and condition. The expression and embedding of the test cells themselves reach no
+        type and condition; where that side has none, with the same cell type; else any of that
+        side. The expression and embedding of the test cells themselves reach no
         model.
     """
 
