@@ -13,10 +13,18 @@ from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+    from anndata import AnnData
 
     from reconeval._typing import FloatArray
 
-__all__ = ["TASKS", "PerturbationPredictor", "ReconstructionModel", "method_parameters", "task_of"]
+__all__ = [
+    "TASKS",
+    "Embedder",
+    "PerturbationPredictor",
+    "ReconstructionModel",
+    "method_parameters",
+    "task_of",
+]
 
 TASKS = ("end_to_end", "decode", "latent_shift", "query_mapping")
 
@@ -78,6 +86,29 @@ class PerturbationPredictor(Protocol):
         Returns
         -------
         Floating array of shape (n_cells, n_dimensions).
+        """
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Something that embeds cells, such as a foundation model; nothing has to be inherited.
+
+    An embedder that also has `fit(adata)` is fitted first, on the training cells alone.
+    """
+
+    def embed(self, adata: AnnData) -> FloatArray:
+        """Embed cells.
+
+        Parameters
+        ----------
+        adata
+            Cells, log1p of counts per 10 000 in `X`; raw counts in `layers["counts"]` where the
+            data set has them.
+
+        Returns
+        -------
+        Floating array of shape (n_cells, d), a row for each cell in their order.
         """
         ...
 
