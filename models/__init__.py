@@ -9,15 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .additive_shift import AdditiveShift as AdditiveShift
+    from .cellflow_predictor import CellFlowPredictor as CellFlowPredictor
     from .mean import Mean as Mean
+    from .mlp_predictor import MLPPerturbationPredictor as MLPPerturbationPredictor
     from .reconae import ReconAE as ReconAE
     from .reconpca import ReconPCA as ReconPCA
+    from .shifts import MeanShift as MeanShift
+    from .shifts import NoShift as NoShift
     from .shuffle import Shuffle as Shuffle
+    from .state_predictor import STATEPredictor as STATEPredictor
 
 _MODULES = {
+    "AdditiveShift": "additive_shift",
+    "CellFlowPredictor": "cellflow_predictor",
+    "MLPPerturbationPredictor": "mlp_predictor",
     "Mean": "mean",
+    "MeanShift": "shifts",
+    "NoShift": "shifts",
     "ReconAE": "reconae",
     "ReconPCA": "reconpca",
+    "STATEPredictor": "state_predictor",
     "Shuffle": "shuffle",
 }
 
