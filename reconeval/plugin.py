@@ -48,18 +48,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME|FILE.h5ad",
-        help="frozen dataset or your own file; repeatable (default: immune, pbmc68k)",
+        help="frozen dataset or your own file; repeatable (default: by the models' task)",
     )
     add(
         "--split",
         action="append",
         default=[],
         metavar="NAME",
-        help="iid or cell_type; repeatable (default: all that the dataset has)",
+        help="iid, cell_type, and for perturbation predictors perturbation or condition; "
+        "repeatable (default: by the dataset)",
     )
     add("--cell-type-key", metavar="COLUMN", help="obs column of cell types in your file")
     add("--counts-layer", metavar="LAYER", help="layer of raw counts in your file, or X")
     add("--batch-key", metavar="COLUMN", help="obs column of batches in your file")
+    add(
+        "--embedding",
+        metavar="KEY|FILE",
+        help="what decoders decode: a key of obsm, or a .npy, .zarr or .h5ad file with cell names",
+    )
+    add(
+        "--embedder",
+        metavar="[ALIAS=]MODULE:CLASS[?k=v]",
+        help="instead of --embedding, a class with embed(adata) that returns an array",
+    )
+    add("--perturbation-key", metavar="COLUMN", help="obs column of perturbations in your file")
+    add("--control", metavar="LABEL", help="label of the control cells in that column")
+    add("--descriptor-key", metavar="KEY", help="descriptors of perturbations in your file")
     add("--seeds", type=int, default=1, metavar="N", help="train with N seeds (default: 1)")
     add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
     add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
@@ -125,6 +139,11 @@ def _options(config: pytest.Config) -> Any:
         cell_type_key=get("cell_type_key"),
         counts_layer=get("counts_layer"),
         batch_key=get("batch_key"),
+        embedding=get("embedding"),
+        embedder=get("embedder"),
+        perturbation_key=get("perturbation_key"),
+        control=get("control"),
+        descriptor_key=get("descriptor_key"),
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
         metrics=_names(get("metrics")),
         families=_names(get("metric_family")),
