@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from reconeval.datasets._perturbations import PerturbationDataset, PerturbationSplit
 from reconeval.datasets._types import Dataset, Split
+from reconeval.datasets.catalogue import catalogue_names
+from reconeval.datasets.fetching import fetch, fetched_path, load_fetched
 from reconeval.datasets.loading import dataset_id, dataset_names, load_dataset
 from reconeval.datasets.perturbation_loading import (
     load_perturbation_dataset,
@@ -20,10 +22,14 @@ __all__ = [
     "PerturbationDataset",
     "PerturbationSplit",
     "Split",
+    "catalogue_names",
     "dataset_id",
     "dataset_names",
     "default_splits",
+    "fetch",
+    "fetched_path",
     "load_dataset",
+    "load_fetched",
     "load_perturbation_dataset",
     "make_perturbation_split",
     "make_split",

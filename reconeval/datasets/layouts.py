@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from reconeval.datasets.catalogue import Layout, Source
 
 __all__ = ["load_source"]
+
+# The label of cells whose type or condition the source leaves open.
+_UNKNOWN = "unknown"
 
 
 def load_source(
@@ -59,10 +63,11 @@ def load_source(
         If the file cannot be read, or lacks a column, the control cells or whole counts.
     """
     import h5py
-    from anndata import AnnData
+    from anndata import AnnData, OldFormatWarning
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", OldFormatWarning)
             rows, obs = _choose_cells(source, path, file, cells=cells, seed=seed)
             counts = _read_counts(source, path, file, rows)
             names = _gene_names(source, path, file)
@@ -94,46 +99,52 @@ def _choose_cells(
     import pandas as pd
 
     layout = source.layout
-    label = _column(source, path, file, layout.perturbation)
-    keep: BoolArray = ~(pd.isna(label) | np.isin(label.astype(str), ["", "nan", "None"]))
+    label, cell_type, condition = layout.perturbation, layout.cell_type, layout.condition
+    wanted = (label, cell_type, condition, layout.dose, *layout.only)
+    table = _columns(source, path, file["obs"], [name for name in wanted if name is not None])
+    keep: BoolArray = np.asarray(
+        table[label].notna() & ~table[label].astype(str).isin(["", "nan", "None"])
+    )
     for name, number in layout.only.items():
-        keep &= pd.to_numeric(_column(source, path, file, name), errors="coerce") == number
+        keep &= np.asarray(pd.to_numeric(table[name], errors="coerce") == number)
     rows = np.flatnonzero(keep)
     if cells is not None and rows.size > cells:
         rows = np.sort(np.random.default_rng(seed).choice(rows, cells, replace=False))
-    label = label.astype(str)[rows]
-    if layout.control not in label:
-        found = hint(layout.control, sorted(set(label)), "labels:")
-        msg = f"{path}: no cell has {layout.perturbation} = {layout.control!r}{found}"
+    table = table.iloc[rows]
+    labels = np.asarray(table[label].astype(str))
+    if layout.control not in labels:
+        found = hint(layout.control, sorted(set(labels)), "labels:")
+        msg = f"{path}: no cell has {label} = {layout.control!r}{found}"
         raise UsageError(msg)
     if layout.dose is not None:
-        dose = _column(source, path, file, layout.dose)[rows]
-        label = _with_dose(layout, label, dose)
-    index = _names(file["obs"])[rows]
-    obs = pd.DataFrame({"perturbation": pd.Categorical(label)}, index=pd.Index(index, dtype=str))
+        labels = _with_dose(layout, labels, np.asarray(table[layout.dose]))
+    obs = pd.DataFrame({"perturbation": pd.Categorical(labels)}, index=table.index)
     if layout.only_cell_type is not None:
         obs["cell_type"] = pd.Categorical([layout.only_cell_type] * rows.size)
-    for name, column in (("cell_type", layout.cell_type), ("condition", layout.condition)):
+    for name, column in (("cell_type", cell_type), ("condition", condition)):
         if column is not None:
-            values = _column(source, path, file, column)[rows].astype(str)
-            obs[name] = pd.Categorical(values)
+            obs[name] = pd.Categorical(table[column].astype("string").fillna(_UNKNOWN).astype(str))
     return rows, obs
 
 
-def _column(source: Source, path: Path, file: Any, name: str) -> StrArray:
+def _columns(source: Source, path: Path, group: Any, names: list[str]) -> pd.DataFrame:
+    """Return some columns of `obs` or `var`, which may have far too many to read them all."""
+    import pandas as pd
     from anndata.io import read_elem
 
-    if name not in file["obs"]:
-        known = hint(name, file["obs"].keys(), "it has")
-        msg = f"{path}: no column {name} in obs{known}; {_unlike(source)}"
-        raise UsageError(msg)
-    return np.asarray(read_elem(file["obs"][name]), dtype=object)
-
-
-def _names(frame: Any) -> StrArray:
-    from anndata.io import read_elem
-
-    return np.asarray(read_elem(frame[frame.attrs["_index"]])).astype(str)
+    for name in names:
+        if name not in group:
+            known = hint(name, group.keys(), "it has")
+            msg = f"{path}: no column {name} in {group.name[1:]}{known}; {_unlike(source)}"
+            raise UsageError(msg)
+    # Until anndata 0.8 the labels of a column were stored apart from it.
+    if "__categories" in group:
+        table: pd.DataFrame = read_elem(group)[names]
+    else:
+        index = read_elem(group[group.attrs["_index"]])
+        table = pd.DataFrame({name: read_elem(group[name]) for name in names}, index=index)
+    table.index = table.index.astype(str)
+    return table
 
 
 def _with_dose(layout: Layout, label: StrArray, dose: StrArray) -> StrArray:
@@ -177,16 +188,10 @@ def _read_counts(source: Source, path: Path, file: Any, rows: IntArray) -> csr_m
 
 
 def _gene_names(source: Source, path: Path, file: Any) -> StrArray:
-    from anndata.io import read_elem
-
-    frame = file["raw/var" if source.layout.counts == "raw/X" else "var"]
+    group = file["raw/var" if source.layout.counts == "raw/X" else "var"]
     column = source.layout.genes
-    if column is None:
-        return _names(frame)
-    if column not in frame:
-        msg = f"{path}: no column {column} in {frame.name[1:]}; {_unlike(source)}"
-        raise UsageError(msg)
-    return np.asarray(read_elem(frame[column]), dtype=object).astype(str)
+    table = _columns(source, path, group, [] if column is None else [column])
+    return np.asarray(table.index if column is None else table[column].astype(str))
 
 
 def _parts(layout: Layout, perturbation: pd.Series) -> dict[str, list[str]]:
