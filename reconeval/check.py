@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reconeval.contract import CHECKS, Outcome, Subject, contract_data, run_check
+from reconeval.contract import (
+    SUBJECTS,
+    Outcome,
+    Subject,
+    checks,
+    contract_data,
+    decoder_contract_data,
+    predictor_contract_data,
+    run_check,
+)
+from reconeval.errors import UsageError
 from reconeval.spec import parse_models
 
 if TYPE_CHECKING:
+    from reconeval.inputs import Inputs
     from reconeval.spec import ModelSpec
 
 __all__ = ["add_arguments", "run"]
@@ -29,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help='[ALIAS=]MODULE:CLASS["?key=value&train.key=value"], or a TOML file of models',
     )
-    parser.add_argument("--dataset", default="pbmc68k", help="name or .h5ad file (%(default)s)")
+    parser.add_argument(
+        "--dataset",
+        help="name or .h5ad file (default pbmc68k; small drawn cells for predictors)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every training (%(default)s)")
     parser.add_argument(
         "--accelerator", default="cpu", choices=("cpu", "gpu"), help="where to train (%(default)s)"
@@ -53,32 +67,55 @@ def run(args: argparse.Namespace) -> int:
     UsageError
         If a model or the dataset cannot be used.
     """
-    from reconeval.datasets import load_dataset, make_split
-
     specs = parse_models(args.models, option="")
-    dataset = load_dataset(args.dataset)
-    data, X = contract_data(dataset, make_split(dataset, "iid"))
+    for spec in specs:
+        if spec.task not in SUBJECTS:
+            msg = f"{spec.source}: there is no contract of {spec.task} models, only of "
+            msg += ", ".join(SUBJECTS)
+            raise UsageError(msg)
+    cells = {task: _cells(task, args.dataset) for task in {spec.task: None for spec in specs}}
+    options = {"seed": args.seed, "accelerator": args.accelerator}
     failed = 0
     for spec in specs:
-        cells = f"{len(data.X)} training and {len(X)} test cells of {dataset.name}"
-        print(f"{spec.id}, {cells}", flush=True)
-        failed += _check(spec, Subject(spec, data, X, seed=args.seed, accelerator=args.accelerator))
+        data, inputs, where = cells[spec.task]
+        print(f"{spec.id}, {where}", flush=True)
+        failed += _check(spec, SUBJECTS[spec.task](spec, data, inputs, **options))
     return 1 if failed else 0
 
 
-def _check(spec: ModelSpec, subject: Subject) -> int:
+def _cells(task: str, dataset: str | None) -> tuple[Any, Inputs, str]:
+    """Return the training cells of a task, what is to be predicted, and both in words."""
+    from reconeval.datasets import load_dataset, make_split
+
+    if task == "latent_shift":
+        shifts, inputs = predictor_contract_data()
+        return (
+            shifts,
+            inputs,
+            f"{len(shifts.ctrl_emb)} training and {len(inputs)} test cells, drawn",
+        )
+    loaded = load_dataset(dataset or "pbmc68k")
+    make = contract_data if task == "end_to_end" else decoder_contract_data
+    data, inputs = make(loaded, make_split(loaded, "iid"))
+    return data, inputs, f"{len(data.X)} training and {len(inputs)} test cells of {loaded.name}"
+
+
+def _check(spec: ModelSpec, subject: Subject[Any]) -> int:
     failed = 0
     seen: set[str] = set()
-    for check in CHECKS:
+    rules = checks(spec.task)
+    for check in rules:
         outcome = run_check(check, subject)
         failed += outcome.status == "failed"
         print(_line(outcome, seen), flush=True)
         seen.add(outcome.message)
-    print(f"{spec.id}: {failed} of {len(CHECKS)} checks failed\n", flush=True)
+    print(f"{spec.id}: {failed} of {len(rules)} checks failed\n", flush=True)
     return failed
 
 
 def _line(outcome: Outcome, seen: set[str]) -> str:
-    # A training that fails breaks most checks with one and the same message.
-    message = "as above" if outcome.message and outcome.message in seen else outcome.message
+    # A prediction that fails breaks most checks with one and the same message.
+    message = outcome.message
+    if message and message in seen and not message.startswith("as above"):
+        message = "as above"
     return f"  {_MARKS[outcome.status]} {outcome.name:<20} {message}".rstrip()

@@ -36,7 +36,16 @@ def test_an_error_that_repeats_is_shown_once(capsys):
     assert main(["check", "tests.broken_models:TrainRaises"]) == 1
     out = capsys.readouterr().out
     assert out.count("learning rate is negative") == 1
-    assert out.count(" as above\n") == len(check_names()) - 3  # signatures, untrained, training
+    # all but signatures, untrained and training itself
+    assert out.count(" as above: training failed\n") == len(check_names()) - 3
+    assert " as above\n" not in out
+
+
+def test_a_prediction_that_fails_alike_is_shown_once(capsys):
+    assert main(["check", "tests.broken_models:PredictsNothing"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("(64 cells, float32) returned None, expected a floating numpy array") == 1
+    assert out.count(" as above\n") > 3
 
 
 def test_several_models_and_declared_exceptions(capsys):
