@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
 
-__all__ = ["PerceptronDecoder"]
+__all__ = ["LinearEmbedding", "PerceptronDecoder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +62,63 @@ class PerceptronDecoder:
         hidden *= 0.5 * (1 + erf(hidden * np.float32(np.sqrt(0.5))))
         genes: FloatArray = np.maximum(hidden @ self.weight_out.T + self.bias_out, 0)
         return genes
+
+
+@dataclass(frozen=True, eq=False)
+class LinearEmbedding:
+    """Coordinates of cells on orthonormal axes, and the way back; callable as the decoder.
+
+    Attributes
+    ----------
+    axes
+        Array of shape (n_genes, d), orthonormal columns.
+    center
+        Array of shape (n_genes,), the expression that lies at 0.
+    weights
+        Array of shape (d,), above 0: what each coordinate is multiplied by.
+    """
+
+    axes: FloatArray = field(repr=False)
+    center: FloatArray = field(repr=False)
+    weights: FloatArray = field(repr=False)
+
+    @classmethod
+    def fit(cls, X: FloatArray, n_components: int) -> LinearEmbedding:
+        """Take principal components of cells, each weighted 1.
+
+        Parameters
+        ----------
+        X
+            Array of shape (n_cells, n_genes), log1p of counts per 10 000.
+        n_components
+            The most components to keep; fewer where the cells do not span as many.
+        """
+        from sklearn.decomposition import PCA
+
+        n_kept = min(n_components, len(X) - 1, X.shape[1])
+        pca = PCA(
+            n_kept, svd_solver="covariance_eigh" if X.shape[1] <= len(X) else "auto", random_state=0
+        )
+        pca.fit(X.astype(np.float64))
+        return cls(pca.components_.T, pca.mean_, np.ones(n_kept))
+
+    def encode(self, X: FloatArray) -> FloatArray:
+        """Return the coordinates of cells, float32 of shape (n_cells, d)."""
+        centred = X.astype(np.float64) - self.center
+        return np.asarray((centred @ self.axes) * self.weights, dtype=np.float32)
+
+    def __call__(self, embedding: FloatArray) -> FloatArray:
+        """Decode.
+
+        Parameters
+        ----------
+        embedding
+            Array of shape (n_cells, d).
+
+        Returns
+        -------
+        Float32 array of shape (n_cells, n_genes), 0 or above as log1p is.
+        """
+        cells = as_matrix(embedding, name="embedding", n_genes=len(self.weights))
+        genes = (cells / self.weights) @ self.axes.T + self.center
+        return np.maximum(genes, 0, dtype=np.float32, casting="same_kind")
