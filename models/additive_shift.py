@@ -30,8 +30,7 @@ class AdditiveShift:
 
     1. of a training perturbation: its mean shift;
     2. of a combination of training perturbations that `parts` names: the sum of their mean
-       shifts. Its descriptor is recognised as the sum, the mean or the elementwise maximum of
-       those of its parts;
+       shifts. Its descriptor is recognised as the sum or the mean of those of its parts;
     3. any other: ridge regression, with an intercept, of the mean shifts on the descriptors, one
        vote per perturbation. A descriptor that says nothing gets the mean shift.
 
@@ -175,7 +174,7 @@ def _combinations(
         for combination, names in parts.items()
         if combination not in singles and all(one in singles for one in names)
     ]
-    rules = (np.sum, np.mean, np.max)
+    rules = (np.sum, np.mean)
     return chain.from_iterable(
         ((rule(descriptors[row], axis=0), shifts[row].sum(axis=0)) for rule in rules)
         for row in rows
