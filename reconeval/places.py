@@ -40,8 +40,8 @@ def task_of_run(specs: Sequence[ModelSpec]) -> str:
             raise UsageError(msg)
         if spec.task != first.task:
             msg = (
-                f"--model {first.source} is a {first.task} model, --model {spec.source} a "
-                f"{spec.task} model; a run has one task: run them one after the other"
+                f"--model {first.source} is for the task {first.task}, --model {spec.source} for "
+                f"{spec.task}; a run has one task: run them one after the other"
             )
             raise UsageError(msg)
     return first.task
