@@ -12,6 +12,7 @@ from reconeval.contract import (
     checks,
     contract_data,
     decoder_contract_data,
+    few_cells,
     predictor_contract_data,
     run_check,
 )
@@ -20,6 +21,7 @@ from reconeval.spec import parse_models
 
 if TYPE_CHECKING:
     from reconeval.inputs import Inputs
+    from reconeval.offers_embedded import ShiftData
     from reconeval.spec import ModelSpec
 
 __all__ = ["add_arguments", "run"]
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dataset",
-        help="name or .h5ad file (default pbmc68k; small drawn cells for predictors)",
+        help="name or .h5ad file (default pbmc68k; for predictors cells drawn for it)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every training (%(default)s)")
     parser.add_argument(
@@ -85,19 +87,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _cells(task: str, dataset: str | None) -> tuple[Any, Inputs, str]:
     """Return the training cells of a task, what is to be predicted, and both in words."""
+    if task == "latent_shift":
+        data, inputs = predictor_contract_data() if dataset is None else _perturbed(dataset)
+        n_train, where = len(data.ctrl_emb), "drawn" if dataset is None else f"of {dataset}"
+        return data, inputs, f"{n_train} training and {len(inputs)} test cells {where}"
     from reconeval.datasets import load_dataset, make_split
 
-    if task == "latent_shift":
-        shifts, inputs = predictor_contract_data()
-        return (
-            shifts,
-            inputs,
-            f"{len(shifts.ctrl_emb)} training and {len(inputs)} test cells, drawn",
-        )
     loaded = load_dataset(dataset or "pbmc68k")
     make = contract_data if task == "end_to_end" else decoder_contract_data
-    data, inputs = make(loaded, make_split(loaded, "iid"))
-    return data, inputs, f"{len(data.X)} training and {len(inputs)} test cells of {loaded.name}"
+    cells, inputs = make(loaded, make_split(loaded, "iid"))
+    return cells, inputs, f"{len(cells.X)} training and {len(inputs)} test cells of {loaded.name}"
+
+
+def _perturbed(name: str) -> tuple[ShiftData, Inputs]:
+    from reconeval.cases import LatentShiftCase
+    from reconeval.datasets import load_perturbation_dataset, make_perturbation_split
+
+    dataset = load_perturbation_dataset(name)
+    case = LatentShiftCase(dataset, make_perturbation_split(dataset, "iid"))
+    return few_cells(case.data, case.test_input())
 
 
 def _check(spec: ModelSpec, subject: Subject[Any]) -> int:

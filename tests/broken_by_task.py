@@ -57,7 +57,8 @@ class SoundDecoder(Sound):
         return self.fitted(embedding)
 
     def step(self, obs):
-        return 0.0 if obs is None else obs["marked"].to_numpy(np.float64)[:, None]
+        marked = obs is not None and "marked" in obs
+        return obs["marked"].to_numpy(np.float64)[:, None] if marked else 0.0
 
 
 class SoundPredictor(Sound):
@@ -91,6 +92,12 @@ class SoundPredictorOfTypes(SoundPredictor):
         self.check_trained()
         steps = np.array([self.types.get(one, 0.0) for one in cell_type])
         return self.answer(ctrl_emb, pert_cov) + steps[:, None]
+
+
+class Mapper(SoundPredictor):
+    """Is for a task that has no contract."""
+
+    task = "query_mapping"
 
 
 class BuildReturnsItsClass:

@@ -58,8 +58,32 @@ def test_several_models_and_declared_exceptions(capsys):
 
 
 @pytest.mark.parametrize(
+    ("model", "task", "cells"),
+    [
+        ("SoundPredictor", "latent_shift", "60 training and 30 test cells drawn"),
+        ("SoundDecoder", "decode", "256 training and 64 test cells of pbmc68k"),
+    ],
+)
+def test_a_task_has_cells_and_checks_of_its_own(capsys, model, task, cells):
+    assert main(["check", f"tests.broken_by_task:{model}"]) == 0
+    out = lines(capsys)
+    assert out[0] == f"{model}, {cells}"
+    assert [line.split()[1] for line in out[1:-2]] == list(check_names(task))
+
+
+def test_a_predictor_is_checked_on_perturbed_cells_by_name(capsys):
+    models = ["models:AdditiveShift", "models:NoShift"]
+    assert main(["check", *models, "--dataset", "latent_synthetic"]) == 0
+    out = lines(capsys)
+    assert out[0] == "AdditiveShift, 60 training and 60 test cells of latent_synthetic"
+    assert sum(line.startswith("  ! descriptor_matters") for line in out) == 1  # NoShift's
+
+
+@pytest.mark.parametrize(
     ("arguments", "part"),
     [
+        (["models:NoShift", "--dataset", "pbmc68k"], "not a frozen dataset of perturbed cells"),
+        (["tests.broken_by_task:Mapper"], "there is no contract of query_mapping models"),
         (["models:ReconPCB"], "models:ReconPCB: reconeval.models has no 'ReconPCB'; did you mean"),
         (["models:ReconPCA?n=3"], "ReconPCA() takes no 'n'"),
         (["models:ReconPCA", "--dataset", "nowhere"], "nowhere"),
