@@ -30,7 +30,9 @@ ROW = "reconeval"  # the user property that carries a row, also through xdist an
 _MARKS = {
     "gpu": "needs a CUDA device; skipped with the reason without one, failed by --require-gpu",
     "speed": "compares speeds within one run; deselected unless -m asks for it",
+    "published": "compares with published figures; deselected unless -m asks for it",
 }
+_ONLY_WHEN_ASKED = ("speed", "published")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -189,10 +191,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    speed = [item for item in items if item.get_closest_marker("speed")]
-    if speed and "speed" not in config.option.markexpr and not _named(config, speed):
-        items[:] = [item for item in items if item not in speed]
-        config.hook.pytest_deselected(items=speed)
+    for mark in _ONLY_WHEN_ASKED:
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and mark not in config.option.markexpr and not _named(config, marked):
+            items[:] = [item for item in items if item not in marked]
+            config.hook.pytest_deselected(items=marked)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu or config.option.collectonly:
         return
@@ -249,8 +252,9 @@ class _Benchmarks:
             self.partial = True
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        if any(not item.get_closest_marker("speed") for item in items):
-            self.partial = True
+        for item in items:
+            if not any(item.get_closest_marker(mark) for mark in _ONLY_WHEN_ASKED):
+                self.partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         from reconeval.rows import Row
