@@ -29,6 +29,7 @@ __all__ = [
 TASKS = ("end_to_end", "decode", "latent_shift", "query_mapping")
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_LABELS = {"cell_type", "condition"}  # what a predictor also gets where it names it
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -143,7 +144,8 @@ def task_of(model: type | object) -> str:
     """Say which task a model is for.
 
     An attribute `task` wins. Otherwise the number of arguments that `predict` requires decides:
-    one (the cells) is `end_to_end`, two (control embeddings and covariates) is `latent_shift`.
+    one (the cells) is `end_to_end`, two (control embeddings and covariates) is `latent_shift`;
+    the labels `cell_type` and `condition` do not count. A decoder says `task = "decode"`.
 
     Parameters
     ----------
@@ -174,7 +176,11 @@ def task_of(model: type | object) -> str:
             raise UsageError(msg)
         return str(task)
     parameters = method_parameters(model, "predict") or []
-    required = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
+    required = [
+        p
+        for p in parameters
+        if p.default is p.empty and p.kind not in _VARIADIC and p.name not in _LABELS
+    ]
     if all(p.kind in _POSITIONAL for p in required) and len(required) in {1, 2}:
         return "end_to_end" if len(required) == 1 else "latent_shift"
     shown = ", ".join(map(str, parameters))

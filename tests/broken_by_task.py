@@ -78,8 +78,9 @@ class SoundPredictor(Sound):
 
 
 class SoundPredictorOfTypes(SoundPredictor):
-    """Takes labels by name, and no files."""
+    """Takes labels by name, which the task is read without, and no files."""
 
+    task = None
     save = load = None
 
     def train(self, ctrl_emb, pert_emb, pert_cov, *, cell_type, condition, parts, random_state):

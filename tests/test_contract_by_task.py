@@ -1,5 +1,6 @@
 """The contracts of decoders and predictors: every check is seen to pass and to fail."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,12 @@ class TestEveryCheck:
         message = run_check(BROKEN[task][name].breaks, subject).message
         assert message.startswith(f"{name}: ")
         assert "\n" not in message
+
+    def test_stands_in_the_documentation(self):
+        text = (ROOT / "docs" / "models-bring-your-own.md").read_text()
+        table = text.partition("| check | the model must |")[2].partition("\n\n")[0]
+        listed = re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)
+        assert sorted(listed) == sorted({name for task in SUBJECTS for name in check_names(task)})
 
     def test_query_mapping_has_none(self):
         assert check_names("query_mapping") == ()
