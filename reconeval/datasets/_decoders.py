@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
 
-__all__ = ["LinearEmbedding", "PerceptronDecoder"]
+__all__ = ["AffineDecoder", "LinearEmbedding", "PerceptronDecoder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,30 +82,10 @@ class LinearEmbedding:
     center: FloatArray = field(repr=False)
     weights: FloatArray = field(repr=False)
 
-    @classmethod
-    def fit(cls, X: FloatArray, n_components: int) -> LinearEmbedding:
-        """Take principal components of cells, each weighted 1.
-
-        Parameters
-        ----------
-        X
-            Array of shape (n_cells, n_genes), log1p of counts per 10 000.
-        n_components
-            The most components to keep; fewer where the cells do not span as many.
-        """
-        from sklearn.decomposition import PCA
-
-        n_kept = min(n_components, len(X) - 1, X.shape[1])
-        pca = PCA(
-            n_kept, svd_solver="covariance_eigh" if X.shape[1] <= len(X) else "auto", random_state=0
-        )
-        pca.fit(X.astype(np.float64))
-        return cls(pca.components_.T, pca.mean_, np.ones(n_kept))
-
     def encode(self, X: FloatArray) -> FloatArray:
         """Return the coordinates of cells, float32 of shape (n_cells, d)."""
-        centred = X.astype(np.float64) - self.center
-        return np.asarray((centred @ self.axes) * self.weights, dtype=np.float32)
+        # The centre is taken off afterwards, so that no second matrix of all genes is needed.
+        return np.asarray((X @ self.axes - self.center @ self.axes) * self.weights, np.float32)
 
     def __call__(self, embedding: FloatArray) -> FloatArray:
         """Decode.
@@ -121,4 +101,36 @@ class LinearEmbedding:
         """
         cells = as_matrix(embedding, name="embedding", n_genes=len(self.weights))
         genes = (cells / self.weights) @ self.axes.T + self.center
+        return np.maximum(genes, 0, dtype=np.float32, casting="same_kind")
+
+
+@dataclass(frozen=True, eq=False)
+class AffineDecoder:
+    """Expression as a linear function of the embedding.
+
+    Attributes
+    ----------
+    slope
+        Array of shape (d, n_genes).
+    intercept
+        Array of shape (n_genes,).
+    """
+
+    slope: FloatArray = field(repr=False)
+    intercept: FloatArray = field(repr=False)
+
+    def __call__(self, embedding: FloatArray) -> FloatArray:
+        """Decode.
+
+        Parameters
+        ----------
+        embedding
+            Array of shape (n_cells, d).
+
+        Returns
+        -------
+        Float32 array of shape (n_cells, n_genes), 0 or above as log1p is.
+        """
+        cells = as_matrix(embedding, name="embedding", n_genes=len(self.slope))
+        genes = cells @ self.slope + self.intercept
         return np.maximum(genes, 0, dtype=np.float32, casting="same_kind")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from reconeval.datasets._types import Split
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconeval._typing import FloatArray, IntArray, StrArray
+
+Embedded: TypeAlias = "tuple[FloatArray, Callable[[FloatArray], FloatArray]]"
 
 __all__ = ["PerturbationDataset", "PerturbationSplit"]
 
@@ -52,6 +56,9 @@ class PerturbationDataset:
     sources
         Array of shape (n_cells,), int64: the measured cell that each cell was made from. Cells of
         one source are on one side of every split. None where each cell was measured by itself.
+    refit
+        Fits embedding and decoder on the rows that it is given, and returns the embedding of all
+        cells and the decoder; see `for_split`. None where both are frozen.
     """
 
     name: str
@@ -71,6 +78,26 @@ class PerturbationDataset:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     targets: Mapping[str, str] = field(default_factory=dict, repr=False)
     sources: IntArray | None = field(default=None, repr=False)
+    refit: Callable[[IntArray], Embedded] | None = field(default=None, repr=False)
+
+    def for_split(self, split: PerturbationSplit) -> PerturbationDataset:
+        """Return the dataset with an embedding and a decoder that know no test cell.
+
+        Parameters
+        ----------
+        split
+            A split of this dataset.
+
+        Returns
+        -------
+        The dataset itself where its embedding is frozen; else one whose embedding and decoder
+        are fitted on the split's training cells and training controls.
+        """
+        if self.refit is None:
+            return self
+        rows = np.concatenate([split.train, split.train_controls])
+        embedding, decode = self.refit(rows)
+        return replace(self, embedding=embedding, decode=decode)
 
 
 @dataclass(frozen=True, eq=False)
