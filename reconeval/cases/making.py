@@ -68,7 +68,8 @@ class Cases:
 
         if self.task == "latent_shift":
             shifts = self._load_shifts(name)
-            return LatentShiftCase(shifts, make_perturbation_split(shifts, split))
+            sides = make_perturbation_split(shifts, split)
+            return LatentShiftCase(shifts.for_split(sides), sides)
         dataset = self._load(name)
         cells = make_split(dataset, split)
         if self.embedding is None:
