@@ -347,7 +347,7 @@ class DecoderChangesObs(SoundDecoder):
     breaks = "input_untouched"
 
     def step(self, obs):
-        obs["marked"] = obs["marked"].to_numpy()[::-1]
+        obs["marked"] = ~obs["marked"]
         return 0.0
 
 
