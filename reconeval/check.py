@@ -104,7 +104,8 @@ def _perturbed(name: str) -> tuple[ShiftData, Inputs]:
     from reconeval.datasets import load_perturbation_dataset, make_perturbation_split
 
     dataset = load_perturbation_dataset(name)
-    case = LatentShiftCase(dataset, make_perturbation_split(dataset, "iid"))
+    split = make_perturbation_split(dataset, "iid")
+    case = LatentShiftCase(dataset.for_split(split), split)
     return few_cells(case.data, case.test_input())
 
 

@@ -82,7 +82,7 @@ def test_a_predictor_is_checked_on_perturbed_cells_by_name(capsys):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["models:NoShift", "--dataset", "pbmc68k"], "not a frozen dataset of perturbed cells"),
+        (["models:NoShift", "--dataset", "pbmc68k"], "datasets: latent_synthetic, "),
         (["tests.broken_by_task:Mapper"], "there is no contract of query_mapping models"),
         (["models:ReconPCB"], "models:ReconPCB: reconeval.models has no 'ReconPCB'; did you mean"),
         (["models:ReconPCA?n=3"], "ReconPCA() takes no 'n'"),

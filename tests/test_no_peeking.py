@@ -3,7 +3,9 @@
 from dataclasses import dataclass, fields, is_dataclass, replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 
 from reconeval.cases import LatentShiftCase
 from reconeval.contract import PredictorSubject, few_cells
@@ -134,7 +136,8 @@ def drawn():
 
 
 def case_of(dataset, split):
-    return LatentShiftCase(dataset, make_perturbation_split(dataset, split))
+    rows = make_perturbation_split(dataset, split)
+    return LatentShiftCase(dataset.for_split(rows), rows)
 
 
 def cheater_on(case):
@@ -177,6 +180,17 @@ def test_finds_no_test_cell_and_nothing_that_is_held_out(drawn, split):
 @pytest.mark.parametrize("name", perturbation_dataset_names())
 def test_finds_none_in_the_frozen_datasets(name):
     dataset = load_perturbation_dataset(name)
+    for split in perturbation_split_names(dataset):
+        check_finds_nothing(case_of(dataset, split))
+
+
+def test_finds_none_in_a_file_of_the_user(drawn, tmp_path):
+    kinds = {"what": drawn.perturbation, "kind": drawn.cell_types, "donor": drawn.conditions}
+    obs = pd.DataFrame(kinds, index=[f"c{i}" for i in range(len(drawn.X))]).astype("category")
+    var = pd.DataFrame(index=list(drawn.genes))
+    AnnData(np.log1p(np.abs(drawn.X)), obs=obs, var=var).write_h5ad(tmp_path / "mine.h5ad")
+    keys = {"perturbation_key": "what", "cell_type_key": "kind", "batch_key": "donor"}
+    dataset = load_perturbation_dataset(tmp_path / "mine.h5ad", control="none", **keys)
     for split in perturbation_split_names(dataset):
         check_finds_nothing(case_of(dataset, split))
 
