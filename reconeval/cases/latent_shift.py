@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from reconeval.metrics.registry import Metric
     from reconeval.offers_embedded import ShiftData
 
-__all__ = ["LEAST_CELLS", "LatentShiftCase"]
+__all__ = ["LEAST_CELLS", "LEAST_SHARE", "LatentShiftCase"]
 
-LEAST_CELLS = 10  # of a perturbation in a cell type, and of its controls, for an effect of its own
+# Effects are taken within cell types where most cells are in groups of a perturbation and a type
+# that have enough cells, and enough controls; the mean of a handful of cells is noise.
+LEAST_CELLS = 30
+LEAST_SHARE = 0.8
 
 
 @dataclass(eq=False)
@@ -155,7 +158,7 @@ class LatentShiftCase(Case):
     def effects(self) -> PerturbationTruth:
         """The test cells of perturbations that have enough of them, with their controls.
 
-        Effects are taken by cell type where most test cells are in groups of enough cells.
+        Effects are taken by cell type where most test cells are in groups large enough.
         """
         X, embedding = self.dataset.X, self.dataset.embedding
         truth = self._effects(X, self.dataset.genes, embedding=embedding)
@@ -209,7 +212,7 @@ class LatentShiftCase(Case):
     @cached_property
     def _types(self) -> StrArray | None:
         """The cell types within which effects are taken, None for all cells together."""
-        return self.dataset.cell_types if self._large.mean() >= 0.5 else None
+        return self.dataset.cell_types if self._large.mean() >= LEAST_SHARE else None
 
     @cached_property
     def _kept(self) -> IntArray:
@@ -256,10 +259,17 @@ class LatentShiftCase(Case):
 
     def _effects_pair(self, embedding: FloatArray, X: FloatArray) -> PerturbationPair:
         truth, kept = self.effects, self._kept
-        pair = PerturbationPair(truth, X[kept], embedding=embedding[kept])
+        pair = PerturbationPair(
+            truth, X[kept], embedding=embedding[kept], controls=self._decoded_controls
+        )
         if isinstance(truth.latent, PerturbationTruth):
             pair.latent = PerturbationPair(truth.latent, embedding[kept])
         return pair
+
+    @cached_property
+    def _decoded_controls(self) -> FloatArray:
+        """The controls as the decoder gives them, which predictions in genes are taken against."""
+        return self.dataset.decode(self.dataset.embedding[self.split.test_controls])
 
     def _cells_pair(self, embedding: FloatArray, X: FloatArray) -> Pair:
         pair = Pair(self.truth, X)
