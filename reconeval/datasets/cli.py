@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from reconeval.datasets import fetch_command
 from reconeval.datasets.loading import load_dataset
-from reconeval.datasets.manifest import read_manifest, verify
+from reconeval.datasets.manifest import (
+    PerturbationEntry,
+    read_manifest,
+    read_perturbation_manifest,
+    verify,
+)
+from reconeval.datasets.perturbation_loading import load_perturbation_dataset
+from reconeval.datasets.perturbation_splits import (
+    make_perturbation_split,
+    perturbation_split_names,
+)
 from reconeval.datasets.splits import make_split, split_names
 from reconeval.errors import UsageError
 from reconeval.filling import hint
@@ -37,45 +47,47 @@ def run(args: argparse.Namespace) -> int:
     """Run a subcommand; returns 0, 1 where `verify` finds a bad file, 130 after Ctrl-C."""
     if args.action == "fetch":
         return fetch_command.run(args)
-    entries = read_manifest()
+    entries: dict[str, Entry | PerturbationEntry]
+    entries = {**read_manifest(), **read_perturbation_manifest()}
     if args.action == "list":
         _print_table(list(entries.values()))
     elif args.action == "verify":
         bad = [entry for entry in entries.values() if not _is_intact(entry)]
         return int(bool(bad))
+    elif args.name not in entries:
+        msg = f"no frozen dataset {args.name!r}{hint(args.name, entries, 'datasets:')}"
+        raise UsageError(msg)
     else:
-        _describe(_find(args.name))
+        _describe(entries[args.name])
     return 0
 
 
-def _find(name: str) -> Entry:
-    entries = read_manifest()
-    if name not in entries:
-        msg = f"no frozen dataset {name!r}{hint(name, entries, 'datasets:')}"
-        raise UsageError(msg)
-    return entries[name]
-
-
-def _size(entry: Entry) -> str:
+def _size(entry: Entry | PerturbationEntry) -> str:
     try:
         return f"{entry.path.stat().st_size / 1e6:.2f} MB"
     except FileNotFoundError:
         return "missing"
 
 
-def _print_table(entries: list[Entry]) -> None:
-    rows = [("name", "version", "cells", "genes", "types", "size", "licence")]
-    rows += [
-        (e.name, e.version, f"{e.cells}", f"{e.genes}", f"{e.cell_types}", _size(e), e.licence)
-        for e in entries
+def _print_table(entries: list[Entry | PerturbationEntry]) -> None:
+    rows: list[tuple[str, ...]] = [
+        ("name", "version", "cells", "genes", "types", "perturbations", "size", "licence")
     ]
+    for e in entries:
+        perturbations = e.perturbations if isinstance(e, PerturbationEntry) else 0
+        numbers = (e.cells, e.genes, e.cell_types, perturbations)
+        rows.append((e.name, e.version, *map(_number, numbers), _size(e), e.licence))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
 
 
-def _is_intact(entry: Entry) -> bool:
+def _number(n: int) -> str:
+    return str(n) if n else "-"
+
+
+def _is_intact(entry: Entry | PerturbationEntry) -> bool:
     try:
         verify(entry)
     except UsageError as error:
@@ -85,24 +97,49 @@ def _is_intact(entry: Entry) -> bool:
     return True
 
 
-def _describe(entry: Entry) -> None:
-    dataset = load_dataset(entry.name)
+def _describe(entry: Entry | PerturbationEntry) -> None:
+    own = _perturbation_facts(entry) if isinstance(entry, PerturbationEntry) else _facts(entry)
     facts = {
-        "dataset": f"{entry.name} {entry.version}: {entry.cells} cells x {entry.genes} genes, "
-        f"{entry.cell_types} cell types",
+        "dataset": f"{entry.name} {entry.version}: {entry.cells} cells x {entry.genes} genes"
+        + (f", {entry.cell_types} cell types" if entry.cell_types else ""),
         "source": entry.source,
         "doi": entry.doi,
         "licence": entry.licence,
-        "genes": entry.rule,
-        "values": "X log1p of counts per 10 000, layers['counts'] raw counts, "
-        "obs['total_counts'] over all measured genes",
-        **{f"split {name}": _split_line(make_split(dataset, name)) for name in split_names()},
+        **own,
         "file": f"{entry.path} ({_size(entry)})",
         "sha256": entry.sha256,
     }
     width = max(map(len, facts))
     for label, text in facts.items():
         print(f"{label.ljust(width)}  {text}")
+
+
+def _facts(entry: Entry) -> dict[str, str]:
+    dataset = load_dataset(entry.name)
+    return {
+        "genes": entry.rule,
+        "values": "X log1p of counts per 10 000, layers['counts'] raw counts, "
+        "obs['total_counts'] over all measured genes",
+        **{f"split {name}": _split_line(make_split(dataset, name)) for name in split_names()},
+    }
+
+
+def _perturbation_facts(entry: PerturbationEntry) -> dict[str, str]:
+    dataset = load_perturbation_dataset(entry.name)
+    lines = {}
+    for name in perturbation_split_names(dataset):
+        split = make_perturbation_split(dataset, name)
+        controls = f"{len(split.train_controls)} and {len(split.test_controls)} controls"
+        lines[f"split {name}"] = f"{_split_line(split)}; {controls}"
+    length = len(next(iter(dataset.descriptors.values())))
+    return {
+        "made": entry.rule,
+        "control": dataset.control,
+        "perturbations": ", ".join(dataset.descriptors),
+        "descriptors": f"{length} numbers each",
+        "embedding": f"{dataset.embedding.shape[1]} dimensions",
+        **lines,
+    }
 
 
 def _split_line(split: Split) -> str:

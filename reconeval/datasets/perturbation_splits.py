@@ -15,6 +15,7 @@ from reconeval.filling import hint
 if TYPE_CHECKING:
     from reconeval._typing import BoolArray, IntArray, StrArray
     from reconeval.datasets._perturbations import PerturbationDataset
+    from reconeval.datasets.manifest import PerturbationEntry
 
 __all__ = ["make_perturbation_split", "perturbation_split_names"]
 
@@ -46,7 +47,7 @@ def perturbation_split_names(dataset: PerturbationDataset | str | None = None) -
         return _NAMES
     if isinstance(dataset, str):
         return ("iid", *read_perturbation_manifest()[dataset].held_out)
-    if dataset.version != "user":
+    if _entry(dataset) is not None:
         return perturbation_split_names(dataset.name)
     return tuple(name for name in _NAMES if _is_possible(dataset, name))
 
@@ -91,8 +92,10 @@ def make_perturbation_split(
         If there is no such split, the labels that it needs are missing, no choice of groups fits,
         or a side has no cells or no controls.
     """
-    if name not in _NAMES:
-        msg = f"dataset {dataset.name}: no split {name!r}{hint(name, _NAMES, 'splits:')}"
+    entry = _entry(dataset)
+    known = _NAMES if entry is None else perturbation_split_names(dataset.name)
+    if name not in known:
+        msg = f"dataset {dataset.name}: no split {name!r}{hint(name, known, 'splits:')}"
         raise UsageError(msg)
     rng = np.random.default_rng(seed)
     held_out: tuple[str, ...] = ()
@@ -126,6 +129,12 @@ def make_perturbation_split(
     )
 
 
+def _entry(dataset: PerturbationDataset) -> PerturbationEntry | None:
+    """Return a frozen dataset's part of the manifest, None for the user's own."""
+    own = dataset.version == "user"
+    return None if own else read_perturbation_manifest().get(dataset.name)
+
+
 def _units(dataset: PerturbationDataset) -> IntArray:
     """Return for each cell what must stay on its side: its source, its partner, or itself."""
     rows = np.arange(len(dataset.perturbation), dtype=np.int64)
@@ -143,7 +152,7 @@ def _perturbed(dataset: PerturbationDataset) -> IntArray:
 def _iid(
     dataset: PerturbationDataset, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray, IntArray]:
-    if dataset.name == "latent_synthetic" and dataset.version != "user":
+    if dataset.name == "latent_synthetic" and _entry(dataset) is not None:
         from reconeval.datasets.latent_synthetic import fixed_rows
 
         train, test = fixed_rows()
@@ -179,13 +188,9 @@ def _groups(dataset: PerturbationDataset, name: str) -> StrArray:
 def _held_out(
     dataset: PerturbationDataset, name: str, groups: StrArray, rng: np.random.Generator
 ) -> tuple[str, ...]:
-    if dataset.version != "user":
-        fixed = read_perturbation_manifest()[dataset.name].held_out
-        if name not in fixed:
-            known = hint(name, perturbation_split_names(dataset.name), "splits:")
-            msg = f"dataset {dataset.name}: no groups to hold out for split {name}{known}"
-            raise UsageError(msg)
-        return fixed[name]
+    entry = _entry(dataset)
+    if entry is not None:
+        return entry.held_out[name]
     labels = groups[_perturbed(dataset)]
     if name != "perturbation":  # a group without controls has nothing to be compared with
         with_controls = np.unique(groups[dataset.perturbation == dataset.control])
@@ -227,18 +232,19 @@ def _controls(
     elif dataset.partner is not None:
         in_test = np.zeros(len(controls), dtype=bool)
     else:
-        in_test = _test_share(_kinds(dataset)[controls])
+        _, first, unit = np.unique(units[controls], return_index=True, return_inverse=True)
+        in_test = _test_share(_kinds(dataset)[controls[first]], rng)[unit]
     # A control that a perturbed cell belongs to goes where that cell went.
     in_test[np.isin(units[controls], units[np.concatenate(parts[:2])])] = False
     in_test[np.isin(units[controls], units[parts[2]])] = True
     return controls[~in_test], controls[in_test]
 
 
-def _test_share(kinds: IntArray) -> BoolArray:
+def _test_share(kinds: IntArray, rng: np.random.Generator) -> BoolArray:
     """Mark 30 % of each kind, one at least where there are two."""
     in_test = np.zeros(len(kinds), dtype=bool)
     for kind in np.unique(kinds):
-        rows = np.flatnonzero(kinds == kind)
+        rows = rng.permutation(np.flatnonzero(kinds == kind))
         n_train = max(1, min(round(len(rows) * _CONTROL_FRACTION), len(rows) - 1))
         in_test[rows[n_train:]] = True
     return in_test
