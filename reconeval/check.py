@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from reconeval.contract import CHECKS, Outcome, Subject, contract_data, run_check
+from reconeval.errors import UsageError
 from reconeval.spec import parse_models
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='[ALIAS=]MODULE:CLASS["?key=value&train.key=value"], or a TOML file of models',
     )
     parser.add_argument("--dataset", default="pbmc68k", help="name or .h5ad file (%(default)s)")
+    parser.add_argument("--cell-type-key", metavar="COLUMN", help="column of obs in your file")
+    parser.add_argument(
+        "--counts-layer", metavar="LAYER", help='layer of raw counts in your file, or "X"'
+    )
+    parser.add_argument("--batch-key", metavar="COLUMN", help="column of obs in your file")
     parser.add_argument("--seed", type=int, default=0, help="of every training (%(default)s)")
     parser.add_argument(
         "--accelerator", default="cpu", choices=("cpu", "gpu"), help="where to train (%(default)s)"
@@ -51,12 +57,20 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     UsageError
-        If a model or the dataset cannot be used.
+        If a model, the dataset or the seed cannot be used.
     """
     from reconeval.datasets import load_dataset, make_split
 
+    if not 0 <= args.seed < 2**32:
+        msg = f"--seed {args.seed}: expected a number from 0 to 2**32 - 1, as NumPy takes"
+        raise UsageError(msg)
     specs = parse_models(args.models, option="")
-    dataset = load_dataset(args.dataset)
+    dataset = load_dataset(
+        args.dataset,
+        cell_type_key=args.cell_type_key,
+        counts_layer=args.counts_layer,
+        batch_key=args.batch_key,
+    )
     data, X = contract_data(dataset, make_split(dataset, "iid"))
     failed = 0
     for spec in specs:
