@@ -15,9 +15,10 @@ from reconeval.report.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from reconeval.cases import Case
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row
-    from reconeval.runs import Case, Run
+    from reconeval.runs import Run
     from reconeval.session import Session
     from reconeval.spec import ModelSpec
 
@@ -37,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "check" in names:
         from reconeval.contract import check_names
 
-        metafunc.parametrize("check", check_names())
+        metafunc.parametrize("check", check_names(session.task))
 
 
 @pytest.hookimpl(trylast=True)

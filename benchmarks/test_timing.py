@@ -73,16 +73,17 @@ def test_predict_time(
 ) -> None:
     """The seconds of predicting all test cells, measured after a warm-up."""
     fit = trained.fits[0]
-    X = trained.case.test_input()
+    inputs = trained.case.test_input()
+    args, kwargs = inputs.arguments(fit.model)
     who = f"{trained.spec.id}.predict on {trained.case.name}, timed"
     rates: list[float] = []
 
     def predict() -> None:
         synchronize()
         start = time.perf_counter()
-        call_model(who, fit.model.predict, X)
+        call_model(who, fit.model.predict, *args, **kwargs)
         synchronize()
-        rates.append(len(X) / (time.perf_counter() - start))
+        rates.append(len(inputs) / (time.perf_counter() - start))
 
     try:
         benchmark.pedantic(predict, rounds=ROUNDS, warmup_rounds=1)

@@ -9,20 +9,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .additive_shift import AdditiveShift as AdditiveShift
+    from .cellflow_predictor import CellFlowPredictor as CellFlowPredictor
     from .mean import Mean as Mean
+    from .mlp_predictor import MLPPerturbationPredictor as MLPPerturbationPredictor
     from .reconae import ReconAE as ReconAE
     from .reconpca import ReconPCA as ReconPCA
+    from .shifts import MeanShift as MeanShift
+    from .shifts import NoShift as NoShift
     from .shuffle import Shuffle as Shuffle
+    from .state_predictor import STATEPredictor as STATEPredictor
 
-__all__ = ["Mean", "ReconAE", "ReconPCA", "Shuffle"]
+_MODULES = {
+    "AdditiveShift": "additive_shift",
+    "CellFlowPredictor": "cellflow_predictor",
+    "MLPPerturbationPredictor": "mlp_predictor",
+    "Mean": "mean",
+    "MeanShift": "shifts",
+    "NoShift": "shifts",
+    "ReconAE": "reconae",
+    "ReconPCA": "reconpca",
+    "STATEPredictor": "state_predictor",
+    "Shuffle": "shuffle",
+}
+
+__all__ = sorted(_MODULES)  # noqa: PLE0605  (the names are the keys of the table)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     # By its full name, so that `models.ReconAE` in a checkout is `reconeval.models.ReconAE`.
-    return getattr(import_module(f"reconeval.models.{name.lower()}"), name)
+    return getattr(import_module(f"reconeval.models.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

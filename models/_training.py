@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
     from torch import Tensor
 
-__all__ = ["fit"]
+__all__ = ["fit", "in_batches"]
+
+_PREDICT_BATCH = 1024
 
 
 class _KeepBest(Callback):
@@ -106,3 +113,37 @@ def fit(
     module.trainer = None  # it holds on to the data
     module.to(trainer.strategy.root_device).eval()
     return best.losses
+
+
+def in_batches(
+    module: LightningModule,
+    function: Callable[..., Tensor],
+    *arrays: npt.NDArray[np.float32],
+    width: int,
+    rows: int = _PREDICT_BATCH,
+) -> npt.NDArray[np.float32]:
+    """Call a function on batches of rows, on the module's device, without gradients.
+
+    Parameters
+    ----------
+    module
+        Says the device.
+    function
+        Takes a batch of each array, of shape (n, ...), and returns one of shape (n, width).
+    *arrays
+        Arrays with n_rows rows each.
+    width
+        Columns of the result.
+    rows
+        Rows per batch.
+
+    Returns
+    -------
+    Array of shape (n_rows, width), float32.
+    """
+    out = np.empty((len(arrays[0]), width), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(out), rows):
+            batch = [torch.tensor(a[start : start + rows], device=module.device) for a in arrays]
+            out[start : start + rows] = function(*batch).cpu().numpy()
+    return out

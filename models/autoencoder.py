@@ -3,83 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
-from torch.distributions import NegativeBinomial, Normal
+from torch import Tensor
 
 from reconeval.errors import UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from .likelihoods import (
+    ACTIVATIONS,
+    LOSSES,
+    MIN_MEAN,
+    Distribution,
+    OutputActivation,
+    activations_for,
+    log_scale_for,
+    perceptron,
+)
 
-__all__ = [
-    "LOSSES",
-    "Autoencoder",
-    "Distribution",
-    "LibrarySizeMode",
-    "Options",
-    "OutputActivation",
-]
+__all__ = ["Autoencoder", "LibrarySizeMode", "Options"]
 
-Distribution: TypeAlias = Literal[
-    "normal", "huber", "l1", "normal_mle_fixed", "normal_mle_gene", "nb_gene"
-]
 LibrarySizeMode: TypeAlias = Literal["none", "observed", "modeled"]
-OutputActivation: TypeAlias = Literal["identity", "relu", "softplus", "sigmoid", "softmax"]
-
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "identity": nn.Identity,
-    "relu": nn.ReLU,
-    "softplus": nn.Softplus,
-    "sigmoid": nn.Sigmoid,
-    "softmax": partial(nn.Softmax, dim=1),
-}
-
-# A gene that is constant in the training cells would otherwise pull its scale, and with it the
-# loss, towards minus infinity.
-_MIN_SCALE = 0.01
-_MIN_MEAN = 1e-8
-
-
-def _normal(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    scale = log_scale.exp() + _MIN_SCALE
-    log_prob: Tensor = Normal(mean, scale, validate_args=False).log_prob(x)  # type: ignore[no-untyped-call]
-    return -log_prob.mean()
-
-
-def _negative_binomial(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    logits = (mean + _MIN_MEAN).log() - log_scale
-    counts = NegativeBinomial(log_scale.exp(), logits=logits, validate_args=False)
-    log_prob: Tensor = counts.log_prob(x)  # type: ignore[no-untyped-call]
-    return -log_prob.mean()
-
-
-# Each: cells (n_cells, n_genes), their predicted mean, and the log scale (1,) or (n_genes,),
-# which is log(sigma - 0.01) of a normal and the log inverse dispersion of a negative binomial.
-# Each returns the mean over all entries.
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "normal": lambda x, mean, _: nn.functional.mse_loss(mean, x),
-    "huber": lambda x, mean, _: nn.functional.huber_loss(mean, x),
-    "l1": lambda x, mean, _: nn.functional.l1_loss(mean, x),
-    "normal_mle_fixed": _normal,
-    "normal_mle_gene": _normal,
-    "nb_gene": _negative_binomial,
-}
-
-
-def _mlp(sizes: Sequence[int], *, dropout: float = 0.0) -> nn.Sequential:
-    """Stack linear layers with batch normalisation and ReLU between them."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes[:-1]):
-        layers += [nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.ReLU()]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +65,7 @@ class Options:
     def _activations(self) -> tuple[OutputActivation, ...]:
         if self.library_size_mode != "none":
             return ("softmax",)  # shares of the library
-        if self.distribution == "nb_gene":
-            return ("softplus",)  # a mean of 0 or below has no likelihood
-        return ("identity", "relu", "softplus", "sigmoid")
+        return activations_for(self.distribution)
 
     def _expect(self, name: str, choices: tuple[str, ...]) -> None:
         got = getattr(self, name)
@@ -142,18 +85,15 @@ class Autoencoder(LightningModule):
         super().__init__()
         n_genes, n_hidden = options.input_dim, options.n_hidden
         self.options = options
-        self.encoder = _mlp([n_genes, *n_hidden, options.n_latent], dropout=options.dropout)
-        self.decoder = _mlp([options.n_latent, *reversed(n_hidden), n_genes])
-        self.activation = _ACTIVATIONS[options.activation]()
+        self.encoder = perceptron([n_genes, *n_hidden, options.n_latent], dropout=options.dropout)
+        self.decoder = perceptron([options.n_latent, *reversed(n_hidden), n_genes])
+        self.activation = ACTIVATIONS[options.activation]()
         if options.library_size_mode == "modeled":
-            self.library_encoder = _mlp([n_genes, *n_hidden, 1], dropout=options.dropout)
+            self.library_encoder = perceptron([n_genes, *n_hidden, 1], dropout=options.dropout)
             # The network learns the deviation from the usual log library: 1e-3 steps of Adam
             # would take thousands of batches to get there from 0.
             self.register_buffer("log_library", torch.zeros(()))
-        n_scales = {"normal_mle_fixed": 1, "normal_mle_gene": n_genes, "nb_gene": n_genes}
-        learnt = options.distribution in n_scales
-        n_scale = n_scales.get(options.distribution, 1)
-        self.log_scale = nn.Parameter(torch.zeros(n_scale), requires_grad=learnt)
+        self.log_scale = log_scale_for(options.distribution, n_genes)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latent representation, (n_cells, n_latent), of cells (n_cells, n_genes)."""
@@ -206,7 +146,7 @@ class Autoencoder(LightningModule):
             msg = "ReconAE got a training batch of one cell, which batch normalisation cannot take"
             raise UsageError(msg + "; choose a batch size that leaves no remainder of one")
         if self.options.library_size_mode == "modeled" and batch_idx == 0:
-            self.log_library.copy_(batch["X"].sum(dim=1).mean().clamp_min(_MIN_MEAN).log())
+            self.log_library.copy_(batch["X"].sum(dim=1).mean().clamp_min(MIN_MEAN).log())
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss of a batch."""

@@ -13,7 +13,7 @@ from reconeval.errors import UsageError
 from reconeval.quiet import quiet
 
 from ._files import load_arrays, save_arrays
-from ._training import fit
+from ._training import fit, in_batches
 from .autoencoder import Autoencoder, Options
 
 if TYPE_CHECKING:
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from lightning import LightningDataModule
     from torch import Tensor
 
-    from .autoencoder import Distribution, LibrarySizeMode, OutputActivation
+    from .autoencoder import LibrarySizeMode
+    from .likelihoods import Distribution, OutputActivation
 
 __all__ = ["ReconAE"]
-
-_PREDICT_BATCH = 1024
 
 
 class ReconAE:
@@ -232,14 +231,15 @@ class ReconAE:
             msg = f"ReconAE.decode {verb} library with library_size_mode={mode!r}"
             raise UsageError(msg)
         if library is None:
-            return _batched(
-                module, lambda z: module.decode(z, None), self.options.input_dim, latent
+            return in_batches(
+                module, lambda z: module.decode(z, None), latent, width=self.options.input_dim
             )
         totals = np.asarray(library, dtype=np.float32)
         if totals.shape != (len(latent),):
             msg = f"ReconAE.decode: library has shape {totals.shape}, expected ({len(latent)},)"
             raise UsageError(msg)
-        return _batched(module, module.decode, self.options.input_dim, latent, totals)
+        width = self.options.input_dim
+        return in_batches(module, module.decode, latent, totals, width=width)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the trained model to a device such as `cpu` or `cuda`, and return it."""
@@ -273,26 +273,10 @@ class ReconAE:
             module.check(x)
             return function(module, x)
 
-        return _batched(module, checked, width, cells)
+        return in_batches(module, checked, cells, width=width)
 
     def _trained(self) -> Autoencoder:
         if self.module is None:
             msg = "ReconAE is not trained: call train(datamodule) first"
             raise RuntimeError(msg)
         return self.module
-
-
-def _batched(
-    module: Autoencoder,
-    function: Callable[..., Tensor],
-    width: int,
-    *arrays: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
-    """Call `function` on batches of rows, on the module's device, without gradients."""
-    out = np.empty((len(arrays[0]), width), dtype=np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(out), _PREDICT_BATCH):
-            rows = slice(start, start + _PREDICT_BATCH)
-            batch = [torch.tensor(array[rows], device=module.device) for array in arrays]
-            out[rows] = function(*batch).cpu().numpy()
-    return out

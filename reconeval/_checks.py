@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reconeval.errors import ModelError, ReconevalError, UsageError
-from reconeval.protocols import ReconstructionModel, task_of
+from reconeval.protocols import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from reconeval._subject import Subject
     from reconeval._typing import FloatArray
-    from reconeval.contract import Subject
 
-__all__ = ["ATOL", "FUNCTIONS", "RTOL", "NotOffered", "Violation", "largest_excess"]
+__all__ = ["ATOL", "RTOL", "NotOffered", "Violation", "largest_excess"]
 
 # What rounding may change: BLAS sums float32 in another order for another number of rows. The
 # absolute part is relative to the largest prediction, since large terms cancel in small ones.
@@ -72,7 +72,7 @@ def _same(got: FloatArray, expected: FloatArray, finding: str) -> None:
         raise Violation(msg)
 
 
-def check_signatures(subject: Subject) -> None:
+def check_signatures(subject: Subject[Any]) -> None:
     """Build an instance that has train(...) and predict(X)."""
     model = subject.fresh()
     if isinstance(model, type):
@@ -82,101 +82,130 @@ def check_signatures(subject: Subject) -> None:
         task = task_of(model)
     except UsageError as error:
         raise Violation(str(error)) from None
+    args, kwargs = subject.inputs.arguments(model)
     try:
-        inspect.signature(model.predict).bind(subject.X)
+        inspect.signature(model.predict).bind(*args, **kwargs)
     except TypeError as error:
-        msg = f"predict cannot be called with the cells alone ({error})"
+        msg = f"predict cannot be called with {subject.asked_with} alone ({error})"
         raise Violation(msg) from None
-    if task != subject.spec.task or not isinstance(model, ReconstructionModel):
+    if task != subject.spec.task:
         msg = f"the class was read as {subject.spec.task}, its instance as {task}"
         raise Violation(msg)
 
 
-def check_training(subject: Subject) -> None:
+def check_training(subject: Subject[Any]) -> None:
     """Train to the end."""
     _ = subject.trained
 
 
-def check_prediction(subject: Subject) -> None:
+def check_training_untouched(subject: Subject[Any]) -> None:
+    """Leave the arrays that train gets as they were, their values and their flags."""
+    _ = subject.trained
+    for name, (array, before, writeable) in subject.handed.items():
+        _untouched(f"train changed {{}} of its {name}", array, before, writeable=writeable)
+
+
+def check_prediction(subject: Subject[Any]) -> None:
     """Return a finite floating numpy array of the shape of the input."""
     _ = subject.prediction
 
 
-def check_input_untouched(subject: Subject) -> None:
+def check_input_untouched(subject: Subject[Any]) -> None:
     """Leave the input of predict as it was, its values and its flags."""
-    X = subject.X.copy()
-    before = (X.shape, X.dtype, X.flags.writeable)
-    subject.call("predict", subject.trained.predict, X)
-    after = (X.shape, X.dtype, X.flags.writeable)
-    if after != before:
-        msg = f"predict changed (shape, dtype, writeable) of its input from {before} to {after}"
+    given = subject.inputs.copy()
+    subject.ask("predict", given, subject.trained)
+    for (word, array), before in zip(given.named(), subject.inputs.arrays.values(), strict=True):
+        _untouched(f"predict changed {{}} of its {word}", array, before, writeable=True)
+    for name, label in given.labels.items():
+        if not _equal_labels(label, subject.inputs.labels[name]):
+            msg = f"predict changed its {name}; work on a copy"
+            raise Violation(msg)
+
+
+def _untouched(finding: str, array: FloatArray, before: FloatArray, *, writeable: bool) -> None:
+    was = (before.shape, before.dtype, writeable)
+    now = (array.shape, array.dtype, array.flags.writeable)
+    if now != was:
+        said = finding.format("(shape, dtype, writeable)")
+        msg = f"{said} from {was} to {now}"
         raise Violation(msg)
-    changed = int((X != subject.X).sum())
+    changed = int((array != before).sum())
     if changed:
-        msg = f"predict changed {changed} of {X.size} values of its input; work on a copy"
+        msg = f"{finding.format(f'{changed} of {array.size} values')}; work on a copy"
         raise Violation(msg)
 
 
-def check_read_only_input(subject: Subject) -> None:
+def _equal_labels(got: Any, expected: Any) -> bool:
+    if hasattr(expected, "equals"):
+        return bool(expected.equals(got))
+    return np.array_equal(got, expected)
+
+
+def check_read_only_input(subject: Subject[Any]) -> None:
     """Predict read-only input like any other and leave it read-only."""
-    X = subject.X.copy()
-    X.flags.writeable = False
-    got = subject.predict(X)
-    if X.flags.writeable:
-        msg = "predict made its read-only input writeable; work on a copy"
-        raise Violation(msg)
+    given = subject.inputs.copy()
+    for array in given.arrays.values():
+        array.flags.writeable = False
+    got = subject.predict(given)
+    for word, array in given.named():
+        if array.flags.writeable:
+            msg = f"predict made its read-only {word} writeable; work on a copy"
+            raise Violation(msg)
     _same(got, subject.prediction, "the prediction for read-only input differs")
 
 
-def check_same_seed(subject: Subject) -> None:
+def check_same_seed(subject: Subject[Any]) -> None:
     """Become the same model when trained with the same seed."""
+    expected = subject.prediction
     finding = f"two models trained with seed {subject.seed} differ"
-    _same(subject.twin_prediction, subject.prediction, finding)
+    _same(subject.twin_prediction, expected, finding)
 
 
-def check_repeated_prediction(subject: Subject) -> None:
+def check_repeated_prediction(subject: Subject[Any]) -> None:
     """Predict the same for the same cells every time."""
-    got = subject.predict(subject.X.copy())
+    got = subject.predict(subject.inputs.copy())
     _same(got, subject.prediction, "a second prediction for the same cells differs")
 
 
-def check_batch_composition(subject: Subject) -> None:
+def check_batch_composition(subject: Subject[Any]) -> None:
     """Predict a cell the same in small batches as in large ones."""
-    n = len(subject.X)
-    parts = [part.copy() for part in np.split(subject.X, [1, max(2, n // 3)]) if len(part)]
-    got = np.concatenate([subject.predict(part) for part in parts])
-    sizes = " + ".join(str(len(part)) for part in parts)
+    n = len(subject.inputs)
+    batches = [rows for rows in np.split(np.arange(n), [1, max(2, n // 3)]) if len(rows)]
+    got = np.concatenate([subject.predict(subject.inputs.take(rows)) for rows in batches])
+    sizes = " + ".join(str(len(rows)) for rows in batches)
     _same(got, subject.prediction, f"predicting {sizes} cells instead of {n} at once differs")
 
 
-def check_cell_order(subject: Subject) -> None:
+def check_cell_order(subject: Subject[Any]) -> None:
     """Predict a cell the same wherever it stands in the input."""
-    order = np.random.default_rng(subject.seed).permutation(len(subject.X))
-    got = subject.predict(subject.X[order])
+    order = np.random.default_rng(subject.seed).permutation(len(subject.inputs))
+    got = subject.predict(subject.inputs.take(order))
     _same(got, subject.prediction[order], "the prediction for shuffled cells differs")
 
 
-def check_other_cells(subject: Subject) -> None:
+def check_other_cells(subject: Subject[Any]) -> None:
     """Predict a cell the same whatever the other cells of the input are."""
-    X, kept = subject.X.copy(), len(subject.X) // 2
-    X[kept:] = 2 * np.roll(X[kept:], 1, axis=1)
-    finding = f"the prediction of {kept} cells differs when the other {len(X) - kept} change,"
-    _same(subject.predict(X)[:kept], subject.prediction[:kept], finding)
+    n = len(subject.inputs)
+    kept = n // 2
+    finding = f"the prediction of {kept} cells differs when the other {n - kept} change,"
+    got = subject.predict(subject.with_others_changed(kept))
+    _same(got[:kept], subject.prediction[:kept], finding)
 
 
-def check_one_cell(subject: Subject) -> None:
+def check_one_cell(subject: Subject[Any]) -> None:
     """Predict a single cell."""
-    subject.predict(subject.X[:1].copy())
+    subject.predict(subject.inputs.take(slice(1)))
 
 
-def check_sparse_input(subject: Subject) -> None:
+def check_sparse_input(subject: Subject[Any]) -> None:
     """Refuse sparse input with TypeError or ValueError, or predict it like dense input."""
     # Unlike csr_matrix it keeps to NumPy's rules, so that plain array code may well work on it.
     from scipy.sparse import csr_array
 
     model, expected = subject.trained, subject.prediction
+    who = "predict (sparse input)"
     try:
-        raw = subject.call("predict (sparse input)", model.predict, csr_array(subject.X))
+        raw = subject.call(who, model.predict, csr_array(subject.inputs.first))
     except ModelError as error:
         cause = error.__cause__
         # torch refuses sparse matrices with RuntimeError.
@@ -184,19 +213,19 @@ def check_sparse_input(subject: Subject) -> None:
             msg = f"sparse input is refused with {type(cause).__name__}"
             raise NotOffered(msg) from None
         raise Violation(str(error)) from error
-    got = subject.checked(raw, subject.X.shape, "predict (sparse input)")
+    got = subject.checked(raw, subject.inputs, who)
     _same(got, expected, "the prediction for sparse input differs")
 
 
-def check_float_types(subject: Subject) -> None:
+def check_float_types(subject: Subject[Any]) -> None:
     """Predict the same for float32 and float64 input of equal values."""
-    single = subject.X.astype(np.float32)
-    got = subject.predict(single.astype(np.float64))
+    single = subject.inputs.change(lambda _, array: array.astype(np.float32))
+    got = subject.predict(single.change(lambda _, array: array.astype(np.float64)))
     finding = "the predictions for float64 and float32 input of equal values differ"
     _same(got, subject.predict(single), finding)
 
 
-def check_save_load(subject: Subject) -> None:
+def check_save_load(subject: Subject[Any]) -> None:
     """Predict the same after saving and loading."""
     model = subject.trained
     if not all(callable(getattr(model, name, None)) for name in ("save", "load")):
@@ -207,11 +236,11 @@ def check_save_load(subject: Subject) -> None:
         path = Path(folder) / "model"
         subject.call("save", model.save, path)
         restored = _load(subject, path)
-        got = subject.predict(subject.X.copy(), restored)
+        got = subject.predict(subject.inputs.copy(), restored)
     _same(got, expected, "the prediction of the loaded model differs")
 
 
-def _load(subject: Subject, path: Path) -> Any:
+def _load(subject: Subject[Any], path: Path) -> Any:
     fresh = subject.fresh()
     own = isinstance(inspect.getattr_static(fresh, "load"), (classmethod, staticmethod))
     load: Callable[[Path], Any] = fresh.load
@@ -222,17 +251,18 @@ def _load(subject: Subject, path: Path) -> Any:
     return fresh if loaded is None else loaded
 
 
-def check_trained_afresh(subject: Subject) -> None:
+def check_trained_afresh(subject: Subject[Any]) -> None:
     """Start afresh when trained again, with nothing left of an earlier training."""
+    expected = subject.prediction
     finding = "a model that was trained on other data before differs from a new one"
-    _same(subject.retrained_prediction, subject.prediction, finding)
+    _same(subject.retrained_prediction, expected, finding)
 
 
-def check_untrained(subject: Subject) -> None:
+def check_untrained(subject: Subject[Any]) -> None:
     """Fail with an error that says so when asked to predict before training."""
     model = subject.fresh()
     try:
-        subject.call("predict (untrained)", model.predict, subject.X.copy())
+        subject.ask("predict (untrained)", subject.inputs.copy(), model)
     except ReconevalError as error:
         cause = error.__cause__ or error  # a model may raise an error of reconeval's own
         # scikit-learn's NotFittedError is a ValueError and, for old callers, an AttributeError.
@@ -243,23 +273,3 @@ def check_untrained(subject: Subject) -> None:
         raise Violation(msg) from error
     msg = 'predict returned before any training; raise RuntimeError("call train first") instead'
     raise Violation(msg)
-
-
-FUNCTIONS: tuple[Callable[[Subject], None], ...] = (
-    check_signatures,
-    check_untrained,
-    check_training,
-    check_prediction,
-    check_input_untouched,
-    check_read_only_input,
-    check_repeated_prediction,
-    check_batch_composition,
-    check_cell_order,
-    check_other_cells,
-    check_one_cell,
-    check_sparse_input,
-    check_float_types,
-    check_save_load,
-    check_same_seed,
-    check_trained_afresh,
-)

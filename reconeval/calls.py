@@ -82,7 +82,9 @@ def call_model(label: str, function: Callable[..., T], *args: Any, **kwargs: Any
         raise ModelError(msg) from error
 
 
-def checked_prediction(raw: object, shape: tuple[int, ...], who: str) -> FloatArray:
+def checked_prediction(
+    raw: object, shape: tuple[int, ...], who: str, *, column: str = "gene"
+) -> FloatArray:
     """Return a prediction if it is a finite floating array of the right shape.
 
     Parameters
@@ -90,9 +92,11 @@ def checked_prediction(raw: object, shape: tuple[int, ...], who: str) -> FloatAr
     raw
         What `predict` returned.
     shape
-        Expected (n_cells, n_genes).
+        Expected (n_cells, n_genes), or (n_cells, n_dimensions) of an embedding.
     who
         The call in words, to begin the message with.
+    column
+        What a column is: `gene` or `dimension`.
 
     Returns
     -------
@@ -108,17 +112,17 @@ def checked_prediction(raw: object, shape: tuple[int, ...], who: str) -> FloatAr
         msg = f"{who} returned {_kind(raw)}, {expected}{_remedy(raw)}"
         raise ModelError(msg)
     if raw.shape != shape:
-        msg = f"{who} returned shape {raw.shape}, {expected}: a row per cell, a column per gene"
+        msg = f"{who} returned shape {raw.shape}, {expected}: a row per cell, a column per {column}"
         raise ModelError(msg)
     if not np.issubdtype(raw.dtype, np.floating):
         msg = f"{who} returned dtype {raw.dtype}, {expected}; convert with .astype(np.float32)"
         raise ModelError(msg)
     bad = ~np.isfinite(raw)
     if bad.any():
-        cell, gene = (int(index) for index in np.argwhere(bad)[0])
+        row, at = (int(index) for index in np.argwhere(bad)[0])
         msg = (
             f"{who} returned {int(bad.sum())} NaN or infinite of {raw.size} values, the first "
-            f"({raw[cell, gene]}) for cell {cell}, gene {gene}; expected finite values"
+            f"({raw[row, at]}) for cell {row}, {column} {at}; expected finite values"
         )
         raise ModelError(msg)
     return raw.copy()

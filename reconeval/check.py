@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reconeval.contract import CHECKS, Outcome, Subject, contract_data, run_check
+from reconeval.contract import (
+    SUBJECTS,
+    Outcome,
+    Subject,
+    checks,
+    contract_data,
+    decoder_contract_data,
+    few_cells,
+    predictor_contract_data,
+    run_check,
+)
 from reconeval.errors import UsageError
 from reconeval.spec import parse_models
 
 if TYPE_CHECKING:
+    from reconeval.inputs import Inputs
+    from reconeval.offers_embedded import ShiftData
     from reconeval.spec import ModelSpec
 
 __all__ = ["add_arguments", "run"]
 
+_KEYS = ("cell_type_key", "counts_layer", "batch_key")
+_PERTURBATION_KEYS = ("perturbation_key", "control", "descriptor_key")
 _MARKS = {"passed": "✓", "failed": "✗", "excepted": "!", "not offered": "-"}
 _EPILOG = """\
 ✓ holds   ✗ is broken   ! is broken, as the model declares   - not offered by the model
@@ -30,12 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help='[ALIAS=]MODULE:CLASS["?key=value&train.key=value"], or a TOML file of models',
     )
-    parser.add_argument("--dataset", default="pbmc68k", help="name or .h5ad file (%(default)s)")
-    parser.add_argument("--cell-type-key", metavar="COLUMN", help="column of obs in your file")
     parser.add_argument(
-        "--counts-layer", metavar="LAYER", help='layer of raw counts in your file, or "X"'
+        "--dataset",
+        help="name or .h5ad file (default pbmc68k; for predictors cells drawn for it)",
     )
-    parser.add_argument("--batch-key", metavar="COLUMN", help="column of obs in your file")
+    own = parser.add_argument_group("columns and layers of your own file")
+    own.add_argument("--cell-type-key", metavar="COLUMN", help="cell types, in obs")
+    own.add_argument("--counts-layer", metavar="LAYER", help='layer of raw counts, or "X"')
+    own.add_argument("--batch-key", metavar="COLUMN", help="batches or donors, in obs")
+    own.add_argument("--perturbation-key", metavar="COLUMN", help="for predictors: in obs")
+    own.add_argument("--control", metavar="LABEL", help="for predictors: label of control cells")
+    own.add_argument("--descriptor-key", metavar="KEY", help="for predictors: in uns or obsm")
     parser.add_argument("--seed", type=int, default=0, help="of every training (%(default)s)")
     parser.add_argument(
         "--accelerator", default="cpu", choices=("cpu", "gpu"), help="where to train (%(default)s)"
@@ -59,40 +78,81 @@ def run(args: argparse.Namespace) -> int:
     UsageError
         If a model, the dataset or the seed cannot be used.
     """
-    from reconeval.datasets import load_dataset, make_split
-
     if not 0 <= args.seed < 2**32:
         msg = f"--seed {args.seed}: expected a number from 0 to 2**32 - 1, as NumPy takes"
         raise UsageError(msg)
     specs = parse_models(args.models, option="")
-    dataset = load_dataset(
-        args.dataset,
-        cell_type_key=args.cell_type_key,
-        counts_layer=args.counts_layer,
-        batch_key=args.batch_key,
-    )
-    data, X = contract_data(dataset, make_split(dataset, "iid"))
+    for spec in specs:
+        if spec.task not in SUBJECTS:
+            msg = f"{spec.source}: there is no contract of {spec.task} models, only of "
+            msg += ", ".join(SUBJECTS)
+            raise UsageError(msg)
+    cells = {task: _cells(task, args) for task in {spec.task: None for spec in specs}}
+    options = {"seed": args.seed, "accelerator": args.accelerator}
     failed = 0
     for spec in specs:
-        cells = f"{len(data.X)} training and {len(X)} test cells of {dataset.name}"
-        print(f"{spec.id}, {cells}", flush=True)
-        failed += _check(spec, Subject(spec, data, X, seed=args.seed, accelerator=args.accelerator))
+        data, inputs, where = cells[spec.task]
+        print(f"{spec.id}, {where}", flush=True)
+        failed += _check(spec, SUBJECTS[spec.task](spec, data, inputs, **options))
     return 1 if failed else 0
 
 
-def _check(spec: ModelSpec, subject: Subject) -> int:
+def _cells(task: str, args: argparse.Namespace) -> tuple[Any, Inputs, str]:
+    """Return the training cells of a task, what is to be predicted, and both in words."""
+    dataset = args.dataset
+    if task == "latent_shift":
+        data, inputs = _perturbed(args)
+        n_train, where = len(data.ctrl_emb), "drawn" if dataset is None else f"of {dataset}"
+        return data, inputs, f"{n_train} training and {len(inputs)} test cells {where}"
+    from reconeval.datasets import load_dataset, make_split
+
+    _refuse(args, _PERTURBATION_KEYS, "is for perturbation predictors; leave it out")
+    loaded = load_dataset(dataset or "pbmc68k", **_given(args, _KEYS))
+    make = contract_data if task == "end_to_end" else decoder_contract_data
+    cells, inputs = make(loaded, make_split(loaded, "iid"))
+    return cells, inputs, f"{len(cells.X)} training and {len(inputs)} test cells of {loaded.name}"
+
+
+def _perturbed(args: argparse.Namespace) -> tuple[ShiftData, Inputs]:
+    if args.dataset is None:
+        _refuse(args, _KEYS + _PERTURBATION_KEYS, "is for a file of your own: add --dataset FILE")
+        return predictor_contract_data()
+    from reconeval.cases import LatentShiftCase
+    from reconeval.datasets import load_perturbation_dataset, make_perturbation_split
+
+    dataset = load_perturbation_dataset(args.dataset, **_given(args, _KEYS + _PERTURBATION_KEYS))
+    split = make_perturbation_split(dataset, "iid")
+    case = LatentShiftCase(dataset.for_split(split), split)
+    return few_cells(case.data, case.test_input())
+
+
+def _given(args: argparse.Namespace, keys: tuple[str, ...]) -> dict[str, str | None]:
+    return {key: getattr(args, key) for key in keys}
+
+
+def _refuse(args: argparse.Namespace, keys: tuple[str, ...], why: str) -> None:
+    for key, value in _given(args, keys).items():
+        if value is not None:
+            msg = f"--{key.replace('_', '-')} {why}"
+            raise UsageError(msg)
+
+
+def _check(spec: ModelSpec, subject: Subject[Any]) -> int:
     failed = 0
     seen: set[str] = set()
-    for check in CHECKS:
+    rules = checks(spec.task)
+    for check in rules:
         outcome = run_check(check, subject)
         failed += outcome.status == "failed"
         print(_line(outcome, seen), flush=True)
         seen.add(outcome.message)
-    print(f"{spec.id}: {failed} of {len(CHECKS)} checks failed\n", flush=True)
+    print(f"{spec.id}: {failed} of {len(rules)} checks failed\n", flush=True)
     return failed
 
 
 def _line(outcome: Outcome, seen: set[str]) -> str:
-    # A training that fails breaks most checks with one and the same message.
-    message = "as above" if outcome.message and outcome.message in seen else outcome.message
+    # A prediction that fails breaks most checks with one and the same message.
+    message = outcome.message
+    if message and message in seen and not message.startswith("as above"):
+        message = "as above"
     return f"  {_MARKS[outcome.status]} {outcome.name:<20} {message}".rstrip()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconeval.filling import Offer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from anndata import AnnData
 
@@ -16,21 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONSTRUCTOR_OFFERS",
+    "OFFERED",
     "TRAIN_OFFERS",
+    "Offered",
     "TrainingData",
     "constructor_offers",
+    "copies",
+    "fixed",
+    "run_offers",
     "train_offers",
     "training_data",
 ]
 
 CONSTRUCTOR_OFFERS = ("input_dim", "n_input", "n_genes", "seed", "random_state")
-TRAIN_OFFERS = (
-    "X",
-    "val_X",
-    "adata",
-    "counts",
-    "obs",
-    "datamodule",
+_RUN_OFFERS = (
     "seed",
     "random_state",
     "max_epochs",
@@ -38,6 +39,43 @@ TRAIN_OFFERS = (
     "enable_progress_bar",
     "logger",
 )
+TRAIN_OFFERS = ("X", "val_X", "adata", "counts", "obs", "datamodule", *_RUN_OFFERS)
+
+
+class Offered(NamedTuple):
+    """Names that a task offers, before any data are there.
+
+    Attributes
+    ----------
+    constructor, train
+        To the constructor and to `train`.
+    lone
+        The offer for `train` that goes to a lone positional argument whatever its name, or None.
+    """
+
+    constructor: tuple[str, ...]
+    train: tuple[str, ...]
+    lone: str | None = None
+
+
+OFFERED = {
+    "end_to_end": Offered(CONSTRUCTOR_OFFERS, TRAIN_OFFERS, lone="X"),
+    "decode": Offered(
+        ("embed_dim", "input_dim", "n_genes", "seed", "random_state"),
+        (
+            *("embedding", "X", "val_embedding", "val_X", "obs", "val_obs", "adata", "counts"),
+            *_RUN_OFFERS,
+        ),
+    ),
+    "latent_shift": Offered(
+        ("embed_dim", "cov_dim", "n_genes", "seed", "random_state"),
+        (
+            *("ctrl_emb", "pert_emb", "pert_cov", "val_ctrl_emb", "val_pert_emb", "val_pert_cov"),
+            *("ctrl_cov", "perturbation", "parts", "cell_type", "condition", "decode"),
+            *_RUN_OFFERS,
+        ),
+    ),
+}
 
 BATCH_SIZE = 64
 MAX_EPOCHS = 100
@@ -132,7 +170,7 @@ def constructor_offers(*, n_genes: int, seed: int) -> dict[str, Offer]:
     """
     values = {"input_dim": n_genes, "n_input": n_genes, "n_genes": n_genes}
     values |= {"seed": seed, "random_state": seed}
-    return {name: _value(value) for name, value in values.items()}
+    return {name: fixed(value) for name, value in values.items()}
 
 
 def train_offers(
@@ -167,18 +205,31 @@ def train_offers(
         "X": Offer(data.X.copy),
         "adata": Offer(data.adata),
         "datamodule": Offer(datamodule),
-        "seed": _value(seed),
-        "random_state": _value(seed),
+        **run_offers(seed=seed, accelerator=accelerator, progress=progress),
+    }
+    return offers | copies({"val_X": data.val_X, "counts": data.counts, "obs": data.obs})
+
+
+def run_offers(*, seed: int, accelerator: str = "cpu", progress: bool = False) -> dict[str, Offer]:
+    """Return what `train` can ask for of the run itself, whatever the task.
+
+    Parameters and the names are those of `train_offers`.
+    """
+    return {
+        "seed": fixed(seed),
+        "random_state": fixed(seed),
         "max_epochs": Offer(lambda: MAX_EPOCHS, only_if_required=True),
-        "accelerator": _value(accelerator),
-        "enable_progress_bar": _value(progress),
+        "accelerator": fixed(accelerator),
+        "enable_progress_bar": fixed(progress),
         "logger": Offer(lambda: False),
     }
-    for name, table in {"val_X": data.val_X, "counts": data.counts, "obs": data.obs}.items():
-        if table is not None:
-            offers[name] = Offer(table.copy)
-    return offers
 
 
-def _value(value: Any) -> Offer:
+def copies(tables: Mapping[str, Any]) -> dict[str, Offer]:
+    """Return offers of arrays and data frames, copied for each call; None is not offered."""
+    return {name: Offer(table.copy) for name, table in tables.items() if table is not None}
+
+
+def fixed(value: Any) -> Offer:
+    """Return an offer of a value that no model can change."""
     return Offer(lambda: value)

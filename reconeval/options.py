@@ -23,6 +23,13 @@ class Options:
         Names or paths, and split names; empty means the defaults.
     cell_type_key, counts_layer, batch_key
         Columns and layer of the user's own file.
+    embedding
+        Key of `obsm` or file of an embedding, or None.
+    embedder
+        Text of `--embedder`, or None.
+    perturbation_key, control, descriptor_key
+        Column of the perturbations, label of the controls and key of the descriptors in the
+        user's own file.
     seeds
         Seeds of the run, one training each.
     metrics, families
@@ -49,6 +56,11 @@ class Options:
     cell_type_key: str | None = None
     counts_layer: str | None = None
     batch_key: str | None = None
+    embedding: str | None = None
+    embedder: str | None = None
+    perturbation_key: str | None = None
+    control: str | None = None
+    descriptor_key: str | None = None
     seeds: tuple[int, ...] = (0,)
     metrics: tuple[str, ...] = ()
     families: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Which datasets and splits a run covers."""
+"""What a run covers: its task, its embedding, and its datasets and splits."""
 
 from __future__ import annotations
 
@@ -6,22 +6,92 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconeval.errors import UsageError
+from reconeval.offers import OFFERED
 
 if TYPE_CHECKING:
-    from reconeval.options import Options
+    from collections.abc import Sequence
 
-__all__ = ["DEFAULT_DATASETS", "find_places"]
+    from reconeval.embedding import Embedding
+    from reconeval.options import Options
+    from reconeval.spec import ModelSpec
+
+__all__ = ["DEFAULT_DATASETS", "DEFAULT_SHIFTS", "find_embedding", "find_places", "task_of_run"]
 
 DEFAULT_DATASETS = ("immune", "pbmc68k")
+# Of perturbations, the splits that a first look needs; the others are asked for by --split.
+DEFAULT_SHIFTS = {"latent_synthetic": ("iid",), "immune_shift": ("iid", "perturbation")}
+
+_SHIFT_SPLITS = ("iid", "perturbation", "cell_type", "condition")
 
 
-def find_places(options: Options) -> tuple[list[tuple[str, str]], dict[str, str]]:
+def task_of_run(specs: Sequence[ModelSpec]) -> str:
+    """Return the one task that all models of a run share.
+
+    Raises
+    ------
+    UsageError
+        If two models have different tasks, or the task has no benchmark.
+    """
+    first = specs[0]
+    for spec in specs:
+        if spec.task not in OFFERED:
+            msg = f"--model {spec.source}: a {spec.task} model; the benchmarks are for models of "
+            msg += f"{', '.join(OFFERED)}"
+            raise UsageError(msg)
+        if spec.task != first.task:
+            msg = (
+                f"--model {first.source} is for the task {first.task}, --model {spec.source} for "
+                f"{spec.task}; a run has one task: run them one after the other"
+            )
+            raise UsageError(msg)
+    return first.task
+
+
+def find_embedding(options: Options, task: str) -> Embedding | None:
+    """Return the embedding that decoders of a run see; None for other tasks.
+
+    Raises
+    ------
+    UsageError
+        If decoders have none or two, other models have one, or an embedder cannot be used.
+    """
+    given = {"--embedding": options.embedding, "--embedder": options.embedder}
+    named = [option for option, value in given.items() if value is not None]
+    if task == "latent_shift" and named == ["--embedding"]:
+        return None  # of a file of the user's own, see _check_file_options
+    if task != "decode":
+        if named:
+            what = 'decoders (a class with task = "decode")'
+            msg = f"{named[0]} is for {what}; these are {task} models: drop it"
+            raise UsageError(msg)
+        return None
+    if len(named) == 2:
+        msg = "--embedding and --embedder are both given; keep one, a run has one embedding"
+        raise UsageError(msg)
+    if not named:
+        msg = (
+            "a decoder needs an embedding: add --embedding KEY_OR_FILE (a key of obsm, or .npy, "
+            ".zarr or .h5ad) or --embedder MODULE:CLASS"
+        )
+        raise UsageError(msg)
+    from reconeval.embedding import StoredEmbedding, parse_embedder
+
+    if options.embedding is not None:
+        return StoredEmbedding(options.embedding)
+    return parse_embedder(str(options.embedder))
+
+
+def find_places(
+    options: Options, task: str = "end_to_end"
+) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """Read the options of datasets and splits; nothing is loaded.
 
     Parameters
     ----------
     options
         What the user asked for.
+    task
+        The task of the run.
 
     Returns
     -------
@@ -32,10 +102,13 @@ def find_places(options: Options) -> tuple[list[tuple[str, str]], dict[str, str]
     UsageError
         If a dataset, file or split does not exist, or an option does not go with them.
     """
-    from reconeval.datasets import dataset_id, dataset_names, split_names
+    from reconeval.datasets import dataset_id
 
-    asked = options.datasets or DEFAULT_DATASETS
-    _check_file_options(options, own=not set(asked) <= set(dataset_names()))
+    known, splits = _known(task)
+    asked = options.datasets or tuple(
+        DEFAULT_SHIFTS if task == "latent_shift" else DEFAULT_DATASETS
+    )
+    _check_file_options(options, task, own=not set(asked) <= set(known))
     places: list[tuple[str, str]] = []
     sources: dict[str, str] = {}
     for source in asked:
@@ -44,16 +117,18 @@ def find_places(options: Options) -> tuple[list[tuple[str, str]], dict[str, str]
             msg = f"--dataset {source}: the name {name!r} is taken twice; give each one name"
             raise UsageError(msg)
         sources[name] = source
-        frozen = source in dataset_names()
-        if not frozen and not Path(source).is_file():
-            known = ", ".join(dataset_names())
-            msg = f"--dataset {source}: no such dataset and no such file (datasets: {known})"
+        if source not in known and not Path(source).is_file():
+            msg = f"--dataset {source}: no such dataset and no such file "
+            msg += f"(datasets: {', '.join(known)})"
             raise UsageError(msg)
-        labelled = frozen or options.cell_type_key is not None
-        default = split_names() if labelled else ("iid",)
+        labelled = source in known or options.cell_type_key is not None
+        if task == "latent_shift":
+            default = DEFAULT_SHIFTS.get(source, ("iid",))
+        else:
+            default = splits if labelled else ("iid",)
         for split in dict.fromkeys(options.splits or default):
-            if split not in split_names():
-                msg = f"--split {split}: unknown, expected one of {', '.join(split_names())}"
+            if split not in splits:
+                msg = f"--split {split}: unknown, expected one of {', '.join(splits)}"
                 raise UsageError(msg)
             if split == "cell_type" and not labelled:
                 msg = f"--split cell_type on {source} needs --cell-type-key COLUMN"
@@ -62,13 +137,38 @@ def find_places(options: Options) -> tuple[list[tuple[str, str]], dict[str, str]
     return places, sources
 
 
-def _check_file_options(options: Options, *, own: bool) -> None:
+def _known(task: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the datasets of a task, and the splits that its datasets may have."""
+    from reconeval import datasets
+
+    if task == "latent_shift":
+        return datasets.perturbation_dataset_names(), _SHIFT_SPLITS
+    return datasets.dataset_names(), datasets.split_names()
+
+
+def _check_file_options(options: Options, task: str, *, own: bool) -> None:
+    shifts = {
+        "--perturbation-key": options.perturbation_key,
+        "--control": options.control,
+        "--descriptor-key": options.descriptor_key,
+    }
     given = {
         "--cell-type-key": options.cell_type_key,
         "--counts-layer": options.counts_layer,
         "--batch-key": options.batch_key,
+        **shifts,
     }
+    if task == "latent_shift":
+        given["--embedding"] = options.embedding
     named = [option for option, value in given.items() if value is not None]
+    for option in named:
+        if option in shifts and task != "latent_shift":
+            msg = f"{option} is for perturbation predictors; these are {task} models: drop it"
+            raise UsageError(msg)
     if named and not own:
         msg = f"{named[0]} is for a file of your own: add --dataset FILE.h5ad"
+        raise UsageError(msg)
+    if task == "latent_shift" and own and options.perturbation_key is None:
+        msg = "a file of your own needs --perturbation-key COLUMN, and --control LABEL for the "
+        msg += "control cells"
         raise UsageError(msg)

@@ -30,7 +30,9 @@ ROW = "reconeval"  # the user property that carries a row, also through xdist an
 _MARKS = {
     "gpu": "needs a CUDA device; skipped with the reason without one, failed by --require-gpu",
     "speed": "compares speeds within one run; deselected unless -m asks for it",
+    "published": "compares with published figures; deselected unless -m asks for it",
 }
+_ONLY_WHEN_ASKED = ("speed", "published")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,18 +50,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME|FILE.h5ad",
-        help="frozen dataset or your own file; repeatable (default: immune, pbmc68k)",
+        help="frozen dataset or your own file; repeatable (default: by the models' task)",
     )
     add(
         "--split",
         action="append",
         default=[],
         metavar="NAME",
-        help="iid or cell_type; repeatable (default: all that the dataset has)",
+        help="iid, cell_type, and for perturbation predictors perturbation or condition; "
+        "repeatable (default: by the dataset)",
     )
     add("--cell-type-key", metavar="COLUMN", help="obs column of cell types in your file")
     add("--counts-layer", metavar="LAYER", help="layer of raw counts in your file, or X")
     add("--batch-key", metavar="COLUMN", help="obs column of batches in your file")
+    add(
+        "--embedding",
+        metavar="KEY|FILE",
+        help="what decoders decode: a key of obsm, or a .npy, .zarr or .h5ad file with cell names",
+    )
+    add(
+        "--embedder",
+        metavar="[ALIAS=]MODULE:CLASS[?k=v]",
+        help="instead of --embedding, a class with embed(adata) that returns an array",
+    )
+    add("--perturbation-key", metavar="COLUMN", help="obs column of perturbations in your file")
+    add("--control", metavar="LABEL", help="label of the control cells in that column")
+    add("--descriptor-key", metavar="KEY", help="descriptors of perturbations in your file")
     add("--seeds", type=int, default=1, metavar="N", help="train with N seeds (default: 1)")
     add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
     add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
@@ -125,6 +141,11 @@ def _options(config: pytest.Config) -> Any:
         cell_type_key=get("cell_type_key"),
         counts_layer=get("counts_layer"),
         batch_key=get("batch_key"),
+        embedding=get("embedding"),
+        embedder=get("embedder"),
+        perturbation_key=get("perturbation_key"),
+        control=get("control"),
+        descriptor_key=get("descriptor_key"),
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
         metrics=_names(get("metrics")),
         families=_names(get("metric_family")),
@@ -170,10 +191,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    speed = [item for item in items if item.get_closest_marker("speed")]
-    if speed and "speed" not in config.option.markexpr and not _named(config, speed):
-        items[:] = [item for item in items if item not in speed]
-        config.hook.pytest_deselected(items=speed)
+    for mark in _ONLY_WHEN_ASKED:
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and mark not in config.option.markexpr and not _named(config, marked):
+            items[:] = [item for item in items if item not in marked]
+            config.hook.pytest_deselected(items=marked)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu or config.option.collectonly:
         return
@@ -230,8 +252,9 @@ class _Benchmarks:
             self.partial = True
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        if any(not item.get_closest_marker("speed") for item in items):
-            self.partial = True
+        for item in items:
+            if not any(item.get_closest_marker(mark) for mark in _ONLY_WHEN_ASKED):
+                self.partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         from reconeval.rows import Row

@@ -13,14 +13,23 @@ from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+    from anndata import AnnData
 
     from reconeval._typing import FloatArray
 
-__all__ = ["TASKS", "PerturbationPredictor", "ReconstructionModel", "method_parameters", "task_of"]
+__all__ = [
+    "TASKS",
+    "Embedder",
+    "PerturbationPredictor",
+    "ReconstructionModel",
+    "method_parameters",
+    "task_of",
+]
 
 TASKS = ("end_to_end", "decode", "latent_shift", "query_mapping")
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_LABELS = {"cell_type", "condition"}  # what a predictor also gets where it names it
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -82,6 +91,29 @@ class PerturbationPredictor(Protocol):
         ...
 
 
+@runtime_checkable
+class Embedder(Protocol):
+    """Something that embeds cells, such as a foundation model; nothing has to be inherited.
+
+    An embedder that also has `fit(adata)` is fitted first, on the training cells alone.
+    """
+
+    def embed(self, adata: AnnData) -> FloatArray:
+        """Embed cells.
+
+        Parameters
+        ----------
+        adata
+            Cells, log1p of counts per 10 000 in `X`; raw counts in `layers["counts"]` where the
+            data set has them.
+
+        Returns
+        -------
+        Floating array of shape (n_cells, d), a row for each cell in their order.
+        """
+        ...
+
+
 def method_parameters(model: object, name: str) -> list[inspect.Parameter] | None:
     """Return the parameters of a method as its caller sees them, without `self`.
 
@@ -112,7 +144,8 @@ def task_of(model: type | object) -> str:
     """Say which task a model is for.
 
     An attribute `task` wins. Otherwise the number of arguments that `predict` requires decides:
-    one (the cells) is `end_to_end`, two (control embeddings and covariates) is `latent_shift`.
+    one (the cells) is `end_to_end`, two (control embeddings and covariates) is `latent_shift`;
+    the labels `cell_type` and `condition` do not count. A decoder says `task = "decode"`.
 
     Parameters
     ----------
@@ -143,7 +176,11 @@ def task_of(model: type | object) -> str:
             raise UsageError(msg)
         return str(task)
     parameters = method_parameters(model, "predict") or []
-    required = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
+    required = [
+        p
+        for p in parameters
+        if p.default is p.empty and p.kind not in _VARIADIC and p.name not in _LABELS
+    ]
     if all(p.kind in _POSITIONAL for p in required) and len(required) in {1, 2}:
         return "end_to_end" if len(required) == 1 else "latent_shift"
     shown = ", ".join(map(str, parameters))

@@ -6,14 +6,11 @@ import math
 import statistics
 import time
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reconeval.calls import call_model, checked_prediction
 from reconeval.errors import ReconevalError, Undefined
-from reconeval.metrics.pair import Pair, Truth
 from reconeval.metrics.registry import METRICS, Score, score
-from reconeval.offers import constructor_offers, train_offers, training_data
 from reconeval.quiet import quiet
 from reconeval.rows import Row
 from reconeval.seeding import seed_everything
@@ -23,78 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from reconeval._typing import FloatArray
-    from reconeval.datasets import Dataset, Split
+    from reconeval.cases import Case
+    from reconeval.inputs import Inputs
+    from reconeval.metrics.pair import Pair
     from reconeval.metrics.registry import Family, Metric
-    from reconeval.offers import TrainingData
     from reconeval.spec import ModelSpec
 
-__all__ = ["Case", "Fit", "Run", "fit", "metric_names", "train"]
+__all__ = ["Fit", "Run", "fit", "metric_names", "train"]
 
 _FAMILIES: dict[str, tuple[Family, ...]] = {
     "end_to_end": ("statistical", "biological"),
-    "latent_shift": ("perturbational",),
+    "decode": ("statistical", "biological"),
+    "latent_shift": ("statistical", "perturbational"),
 }
-
-
-@dataclass(eq=False)
-class Case:
-    """A dataset and split, prepared once and shared by all models.
-
-    Attributes
-    ----------
-    dataset, split
-        What the case is made of.
-    """
-
-    dataset: Dataset
-    split: Split
-    _unserved: dict[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def name(self) -> str:
-        """`dataset/split`, as messages name it."""
-        return f"{self.dataset.name}/{self.split.name}"
-
-    @cached_property
-    def data(self) -> TrainingData:
-        """What training may see: training and validation cells, never test cells."""
-        return training_data(self.dataset, self.split)
-
-    @cached_property
-    def truth(self) -> Truth:
-        """The test cells, with what metrics prepare on them."""
-        dataset, test = self.dataset, self.split.test
-        counts, library, types = dataset.counts, dataset.library, dataset.cell_types
-        return Truth(
-            dataset.X[test],
-            dataset.genes,
-            train=dataset.X[self.split.train],
-            counts=None if counts is None else counts[test],
-            library=None if library is None else library[test],
-            cell_types=None if types is None else types[test],
-        )
-
-    def test_input(self) -> FloatArray:
-        """Return a fresh copy of the test cells, (n_test, n_genes): a model may spoil it."""
-        return self.dataset.X[self.split.test]
-
-    def thinned_input(self) -> FloatArray | None:
-        """Return a fresh copy of the thinned test cells, None where the data allow none."""
-        from reconeval.metrics.thinning import thinned
-
-        try:
-            return thinned(self.truth).X.copy()
-        except Undefined:  # the metric will say the same
-            return None
-
-    def unserved(self, metric: Metric) -> str:
-        """Return why even the truth, taken as a prediction, has no value; empty if it has one."""
-        if metric.name not in self._unserved:
-            perfect = Pair(self.truth, self.truth.X)
-            if "counts" in metric.needs:
-                perfect.thinned_prediction = self.thinned_input()
-            self._unserved[metric.name] = score(metric, perfect).reason
-        return self._unserved[metric.name]
+# Parts of a truth that a task never has; what needs them has no row, not one that is skipped.
+_ABSENT = {
+    "end_to_end": frozenset({"latent"}),
+    "decode": frozenset({"latent"}),
+    "latent_shift": frozenset({"counts"}),
+}
 
 
 @dataclass(eq=False)
@@ -107,8 +51,6 @@ class Fit:
         The seed of this training.
     model
         The trained model.
-    prediction
-        Array of shape (n_test, n_genes), log1p of counts per 10 000.
     training, predicting
         Seconds and memory of the two.
     pair
@@ -117,7 +59,6 @@ class Fit:
 
     seed: int
     model: Any
-    prediction: FloatArray
     training: Usage
     predicting: Usage
     pair: Pair
@@ -144,6 +85,7 @@ class Run:
     error: str = ""
     metric_seconds: dict[str, float] = field(default_factory=dict)
     _scores: dict[str, list[Score]] = field(default_factory=dict, repr=False)
+    _predicting: float = field(default=0.0, repr=False)  # seconds of predictions for metrics
 
     def scores(self, metric: Metric) -> list[Score]:
         """Return the metric's score for each seed, computed on first use."""
@@ -151,9 +93,9 @@ class Run:
             return [Score(math.nan, self.error)]
         if metric.name not in self._scores:
             try:
-                start = time.perf_counter()
-                predicting = self._predict_thinned() if "counts" in metric.needs else 0.0
-                self._scores[metric.name] = [score(metric, fit.pair) for fit in self.fits]
+                start, before = time.perf_counter(), self._predicting
+                self._scores[metric.name] = [self._score(metric, fit) for fit in self.fits]
+                predicting = self._predicting - before
                 self.metric_seconds[metric.name] = time.perf_counter() - start - predicting
             except ReconevalError as error:
                 self._scores[metric.name] = [Score(math.nan, str(error))]
@@ -179,26 +121,28 @@ class Run:
         values = [one.value for one in self.scores(metric) if math.isfinite(one.value)]
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
-    def predict(self, fit: Fit, X: FloatArray) -> FloatArray:
-        """Return a fit's checked prediction for an array of shape (n_cells, n_genes)."""
-        return _predict(self.spec, self.case, fit.model, fit.seed, X)
+    def predict(self, fit: Fit, inputs: Inputs) -> FloatArray:
+        """Return a fit's checked prediction for some inputs."""
+        return _predict(self.spec, self.case, fit.model, fit.seed, inputs)
 
-    def _predict_thinned(self) -> float:
-        """Predict the thinned cells; returns the seconds that the model took."""
-        seconds = 0.0
-        for fit in self.fits:
-            X = self.case.thinned_input()
-            if X is not None:
-                start = time.perf_counter()
-                fit.pair.thinned_prediction = self.predict(fit, X)
-                seconds += time.perf_counter() - start
-        return seconds
+    def _score(self, metric: Metric, fit: Fit) -> Score:
+        def predict(inputs: Inputs) -> FloatArray:
+            start = time.perf_counter()
+            prediction = self.predict(fit, inputs)
+            self._predicting += time.perf_counter() - start
+            return prediction
+
+        try:
+            pair = self.case.completed(metric, fit.pair, predict)
+        except Undefined as reason:
+            return Score(math.nan, str(reason))
+        return score(metric, pair)
 
     def _row(self, metric: Metric, values: Sequence[float], reason: str) -> Row:
         defined = not any(math.isnan(value) for value in values)
         return Row(
             model=self.spec.id,
-            spec=self.spec.source,
+            spec=self.spec.typed,
             task=self.spec.task,
             dataset=self.case.dataset.name,
             dataset_version=self.case.dataset.version,
@@ -210,10 +154,11 @@ class Run:
             value=float(statistics.fmean(values)) if defined else math.nan,
             low=float(min(values)) if defined else math.nan,
             high=float(max(values)) if defined else math.nan,
-            n=len(self.case.split.test),
+            n=self.case.n_test,
             seeds=len(self.fits),
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
+            positive=None if metric.family == "cost" else self.case.ceiling(metric),
             reason=reason,
         )
 
@@ -271,8 +216,8 @@ def fit(
         the call.
     """
     who = f"{spec.id} on {case.name}, seed {seed}"
-    offers = train_offers(case.data, seed=seed, accelerator=accelerator, progress=verbose)
-    constructor = constructor_offers(n_genes=len(case.dataset.genes), seed=seed)
+    constructor = case.constructor_offers(seed=seed)
+    offers = case.train_offers(seed=seed, accelerator=accelerator, progress=verbose)
     seed_everything(seed)
     with quiet(verbose=verbose):
         model = call_model(f"building {who}", spec.build, constructor)
@@ -281,19 +226,25 @@ def fit(
             call_model(f"training {who}", train_model)
     with Usage() as predicting:
         prediction = _predict(spec, case, model, seed, case.test_input())
-    return Fit(seed, model, prediction, training, predicting, Pair(case.truth, prediction))
+    return Fit(seed, model, training, predicting, case.pair(prediction))
 
 
-def _predict(spec: ModelSpec, case: Case, model: Any, seed: int, X: FloatArray) -> FloatArray:
+def _predict(spec: ModelSpec, case: Case, model: Any, seed: int, inputs: Inputs) -> FloatArray:
     who = f"{spec.id}.predict on {case.name}, seed {seed}"
+    args, kwargs = inputs.arguments(model)
+    shape = (len(inputs), case.n_columns)
     with quiet():
-        raw = call_model(who, model.predict, X)
-    return checked_prediction(raw, X.shape, who)
+        raw = call_model(who, model.predict, *args, **kwargs)
+    return checked_prediction(raw, shape, who, column=case.column)
 
 
 def metric_names(task: str) -> tuple[str, ...]:
     """Return the metrics that apply to a task, in the registry's order."""
     import reconeval.metrics  # noqa: F401  (fills the registry)
 
-    families = _FAMILIES.get(task, ())
-    return tuple(name for name, metric in METRICS.items() if metric.family in families)
+    families, absent = _FAMILIES.get(task, ()), _ABSENT.get(task, frozenset())
+    return tuple(
+        name
+        for name, metric in METRICS.items()
+        if metric.family in families and not metric.needs & absent
+    )

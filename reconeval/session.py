@@ -12,10 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reconeval import gate
+from reconeval.cases.making import Cases
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
 from reconeval.errors import UsageError
-from reconeval.places import find_places
+from reconeval.places import find_embedding, find_places, task_of_run
 from reconeval.rows import SCHEMA, Row, check_results_path, latest, write_results
 from reconeval.thresholds import Thresholds, shortfall
 
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from reconeval.cases import Case
     from reconeval.gate import Tolerance
     from reconeval.options import Options
-    from reconeval.runs import Case, Run
+    from reconeval.runs import Run
     from reconeval.spec import ModelSpec
 
 __all__ = ["Session"]
-
-TASK = "end_to_end"
 
 
 @dataclass(eq=False)
@@ -41,6 +41,8 @@ class Session:
     ----------
     options
         What was asked for.
+    task
+        The task of all its models.
     specs
         The models, by id.
     places
@@ -58,6 +60,7 @@ class Session:
     """
 
     options: Options
+    task: str = field(init=False)
     specs: dict[str, ModelSpec] = field(init=False)
     places: list[tuple[str, str]] = field(init=False)
     tolerances: dict[str, Tolerance] = field(init=False)
@@ -70,14 +73,15 @@ class Session:
         from reconeval.spec import parse_models
 
         self._start = time.time()
-        self._cases: dict[tuple[str, str], Case] = {}
         options = self.options
-        self.specs = {spec.id: spec for spec in parse_models(options.models)}
-        for spec in self.specs.values():
-            if spec.task != TASK:
-                msg = f"--model {spec.source}: a {spec.task} model; this suite runs {TASK} models"
-                raise UsageError(msg)
-        self.places, self._sources = find_places(options)
+        specs = parse_models(options.models)
+        self.task = task_of_run(specs)
+        embedding = find_embedding(options, self.task)
+        if self.task == "decode" and embedding is not None:
+            specs = [spec.decoding(embedding.name, embedding.option) for spec in specs]
+        self.specs = {spec.id: spec for spec in specs}
+        self.places, sources = find_places(options, self.task)
+        self._cases = Cases(self.task, options, sources, embedding)
         self.tolerances = gate.read_tolerances(options.tolerances)
         self._check_metrics()
         self.thresholds = Thresholds.read(options.thresholds)
@@ -99,7 +103,7 @@ class Session:
     def _check_metrics(self) -> None:
         from reconeval.runs import metric_names
 
-        known = metric_names(TASK)
+        known = metric_names(self.task)
         for option, names in (
             ("--metrics", self.options.metrics),
             ("--metric-compare-fail", self.tolerances),
@@ -136,7 +140,7 @@ class Session:
         names, families = self.options.metrics, self.options.families
         return tuple(
             name
-            for name in metric_names(TASK)
+            for name in metric_names(self.task)
             if (not names or name in names) and (not families or find(name).family in families)
         )
 
@@ -148,24 +152,7 @@ class Session:
         UsageError
             If the dataset is damaged, unfit, or has too few groups for the split.
         """
-        if (dataset, split) not in self._cases:
-            from reconeval.datasets import load_dataset, make_split
-            from reconeval.runs import Case
-
-            source, options = self._sources[dataset], self.options
-            loaded = [case.dataset for (name, _), case in self._cases.items() if name == dataset]
-            data = loaded[0] if loaded else None
-            if data is None and source == dataset:
-                data = load_dataset(source)
-            elif data is None:
-                data = load_dataset(
-                    source,
-                    cell_type_key=options.cell_type_key,
-                    counts_layer=options.counts_layer,
-                    batch_key=options.batch_key,
-                )
-            self._cases[dataset, split] = Case(data, make_split(data, split))
-        return self._cases[dataset, split]
+        return self._cases.get(dataset, split)
 
     def train(self, model: str, dataset: str, split: str, progress: Callable[[str], None]) -> Run:
         """Train a model on a case, once per seed; a model that breaks gives a run that says so."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from reconeval.adapters import adapt
 from reconeval.contract import check_names
 from reconeval.errors import UsageError
 from reconeval.filling import check_keywords, fill, hint, plan, signature_of
-from reconeval.offers import CONSTRUCTOR_OFFERS, TRAIN_OFFERS
+from reconeval.offers import OFFERED
 from reconeval.protocols import method_parameters, task_of
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class ModelSpec:
         Checks of the contract that the model is known to fail, with the reason.
     factory
         Makes the model: the class, a function, or an adapter around a class.
+    embedding
+        Of a decoder: the name of the embedding that it decodes, and what was typed for it.
     """
 
     id: str
@@ -59,11 +61,31 @@ class ModelSpec:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     train_kwargs: Mapping[str, Any] = field(default_factory=dict)
     exceptions: Mapping[str, str] = field(default_factory=dict)
+    embedding: tuple[str, str] | None = None
 
     @property
     def key(self) -> str:
-        """The target with its settings: the same whatever the alias."""
-        return self.target + settings_id(self.kwargs, self.train_kwargs)
+        """The target with its settings, and the embedding: the same whatever the alias."""
+        name = f"/{self.embedding[0]}" if self.embedding else ""
+        return self.target + settings_id(self.kwargs, self.train_kwargs) + name
+
+    @property
+    def typed(self) -> str:
+        """What the user typed, for results."""
+        return f"{self.source} {self.embedding[1]}" if self.embedding else self.source
+
+    def decoding(self, name: str, option: str) -> ModelSpec:
+        """Return the spec of the same decoder on an embedding.
+
+        Parameters
+        ----------
+        name
+            Of the embedding; becomes part of the id, so that results on two embeddings are
+            never taken for those of one model.
+        option
+            What the user typed for it.
+        """
+        return replace(self, id=f"{self.id}/{name}", embedding=(name, option))
 
     @property
     def name(self) -> str:
@@ -114,8 +136,14 @@ class ModelSpec:
         Parameters and errors are those of `train`.
         """
         where = f"{self.source}: {self.name}.train()"
+        offered = OFFERED[self.task]
         args, kwargs = fill(
-            model.train, offers, self.train_kwargs, where=where, lone="X", reserved=TRAIN_OFFERS
+            model.train,
+            offers,
+            self.train_kwargs,
+            where=where,
+            lone=offered.lone,
+            reserved=offered.train,
         )
         return partial(model.train, *args, **kwargs)
 
@@ -234,9 +262,11 @@ def _make(
     _check_call(factory, kwargs, task, f"{where}: {name}()")
     parameters = method_parameters(made, "train")
     check_keywords(parameters, train_kwargs, where=f"{where}: {name}.train()")
-    if task == "end_to_end" and parameters is not None:
-        plan(parameters, TRAIN_OFFERS, train_kwargs, where=f"{where}: {name}.train()", lone="X")
-    declared = _declared(made, exceptions or {}, where=where)
+    offered = OFFERED.get(task)
+    if offered is not None and parameters is not None:
+        place = f"{where}: {name}.train()"
+        plan(parameters, offered.train, train_kwargs, where=place, lone=offered.lone)
+    declared = _declared(made, exceptions or {}, task, where=where)
     return ModelSpec(
         id=alias or name + settings_id(kwargs, train_kwargs),
         source=source,
@@ -257,8 +287,8 @@ def _check_call(
         return
     parameters = signature.parameters.values()
     check_keywords(parameters, kwargs, where=where)
-    if task == "end_to_end":
-        plan(parameters, CONSTRUCTOR_OFFERS, kwargs, where=where)
+    if task in OFFERED:
+        plan(parameters, OFFERED[task].constructor, kwargs, where=where)
 
 
 def _check_alias(alias: str, *, where: str) -> None:
@@ -267,12 +297,12 @@ def _check_alias(alias: str, *, where: str) -> None:
         raise UsageError(msg)
 
 
-def _declared(made: type, written: Mapping[str, str], *, where: str) -> dict[str, str]:
+def _declared(made: type, written: Mapping[str, str], task: str, *, where: str) -> dict[str, str]:
     own = getattr(made, "contract_exceptions", {})
     if not isinstance(own, dict):
         msg = f"{where}: {made.__name__}.contract_exceptions is {own!r}, expected check -> reason"
         raise UsageError(msg)
-    declared, known = {**own, **written}, check_names()
+    declared, known = {**own, **written}, check_names(task)
     for name, reason in declared.items():
         if name not in known:
             msg = f"{where}: exception for an unknown check {name!r}{hint(name, known)}"

@@ -123,6 +123,13 @@ class TrainRaises(Sound):
         raise ValueError("learning rate\nis negative")
 
 
+class BuildRaises(Sound):
+    breaks = "signatures"
+
+    def __init__(self, n_genes):
+        raise ValueError("number of layers is negative")
+
+
 class PredictsNaN(Sound):
     breaks = "prediction"
 

@@ -6,8 +6,9 @@ from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 
 from reconeval.adapters import adapt
-from reconeval.contract import CHECKS, Subject, run_check
+from reconeval.contract import ReconstructionSubject, checks, run_check
 from reconeval.errors import UsageError
+from reconeval.inputs import Inputs
 from reconeval.offers import TrainingData, constructor_offers, train_offers
 from reconeval.protocols import ReconstructionModel
 from reconeval.spec import parse_models
@@ -129,8 +130,9 @@ class TestChoice:
 )
 def test_holds_to_the_contract_on_real_cells(cells, text, expected):
     (spec,) = parse_models([f"sklearn.decomposition:{text}"])
-    subject = Subject(spec, *cells)
-    outcomes = {check.name: run_check(check, subject) for check in CHECKS}
+    data, X = cells
+    subject = ReconstructionSubject(spec, data, Inputs({"X": X}))
+    outcomes = {check.name: run_check(check, subject) for check in checks()}
     excepted = {name for name, outcome in outcomes.items() if outcome.status == "excepted"}
     assert [o for o in outcomes.values() if o.status == "failed"] == []
     assert excepted == expected

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import reconeval.runs
+import reconeval.cases.end_to_end
 from reconeval.metrics import METRICS, _shared, thinning
 from reconeval.metrics.biological import co_expression, table
 from reconeval.runs import metric_names
@@ -48,10 +48,12 @@ def rows(path="out.json"):
 
 def test_each_task_has_its_metrics():
     end_to_end, latent_shift = metric_names("end_to_end"), metric_names("latent_shift")
+    assert metric_names("decode") == end_to_end
     assert list(end_to_end[-len(BIOLOGICAL) :]) == BIOLOGICAL
-    assert {"r2", "mse"} <= set(end_to_end)
-    assert {"knn_purity", "pearson_delta"} <= set(latent_shift)
-    assert not set(end_to_end) & set(latent_shift)
+    assert {"r2", "mse", "poisson_deviance"} <= set(end_to_end)
+    assert not any(name.startswith("latent_") for name in end_to_end)
+    assert {"r2", "knn_purity", "pearson_delta", "latent_pearson_delta"} <= set(latent_shift)
+    assert not {"poisson_deviance", *BIOLOGICAL} & set(latent_shift)
     assert set(end_to_end) | set(latent_shift) == set(METRICS)
 
 
@@ -143,7 +145,7 @@ def test_the_truth_is_prepared_once_for_all_models_and_seeds(pytester, monkeypat
 
         monkeypatch.setattr(module, name, counted)
 
-    count(reconeval.runs, "Truth")
+    count(reconeval.cases.end_to_end, "Truth")
     count(thinning, "thin")
     count(_shared, "fit_components")
     count(table, "type_groups")

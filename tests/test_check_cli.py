@@ -36,7 +36,16 @@ def test_an_error_that_repeats_is_shown_once(capsys):
     assert main(["check", "tests.broken_models:TrainRaises"]) == 1
     out = capsys.readouterr().out
     assert out.count("learning rate is negative") == 1
-    assert out.count(" as above\n") == len(check_names()) - 3  # signatures, untrained, training
+    # all but signatures, untrained and training itself
+    assert out.count(" as above: training failed\n") == len(check_names()) - 3
+    assert " as above\n" not in out
+
+
+def test_a_prediction_that_fails_alike_is_shown_once(capsys):
+    assert main(["check", "tests.broken_models:PredictsNothing"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("(64 cells, float32) returned None, expected a floating numpy array") == 1
+    assert out.count(" as above\n") > 3
 
 
 def test_several_models_and_declared_exceptions(capsys):
@@ -49,8 +58,32 @@ def test_several_models_and_declared_exceptions(capsys):
 
 
 @pytest.mark.parametrize(
+    ("model", "task", "cells"),
+    [
+        ("SoundPredictor", "latent_shift", "60 training and 30 test cells drawn"),
+        ("SoundDecoder", "decode", "256 training and 64 test cells of pbmc68k"),
+    ],
+)
+def test_a_task_has_cells_and_checks_of_its_own(capsys, model, task, cells):
+    assert main(["check", f"tests.broken_by_task:{model}"]) == 0
+    out = lines(capsys)
+    assert out[0] == f"{model}, {cells}"
+    assert [line.split()[1] for line in out[1:-2]] == list(check_names(task))
+
+
+def test_a_predictor_is_checked_on_perturbed_cells_by_name(capsys):
+    models = ["models:AdditiveShift", "models:NoShift"]
+    assert main(["check", *models, "--dataset", "latent_synthetic"]) == 0
+    out = lines(capsys)
+    assert out[0] == "AdditiveShift, 60 training and 60 test cells of latent_synthetic"
+    assert sum(line.startswith("  ! descriptor_matters") for line in out) == 1  # NoShift's
+
+
+@pytest.mark.parametrize(
     ("arguments", "part"),
     [
+        (["models:NoShift", "--dataset", "pbmc68k"], "datasets: latent_synthetic, "),
+        (["tests.broken_by_task:Mapper"], "there is no contract of query_mapping models"),
         (["models:ReconPCB"], "models:ReconPCB: reconeval.models has no 'ReconPCB'; did you mean"),
         (["models:ReconPCA?n=3"], "ReconPCA() takes no 'n'"),
         (["models:ReconPCA", "--dataset", "nowhere"], "dataset nowhere: neither a frozen dataset"),

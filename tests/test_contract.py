@@ -8,15 +8,16 @@ from hypothesis.extra import numpy as hnp
 
 from reconeval.contract import (
     ATOL,
-    CHECKS,
     RTOL,
     Outcome,
-    Subject,
+    ReconstructionSubject,
     check_names,
+    checks,
     contract_data,
     run_check,
 )
 from reconeval.errors import ModelError, UsageError
+from reconeval.inputs import Inputs
 from reconeval.offers import TrainingData
 from reconeval.spec import parse_models
 from tests import broken_models
@@ -57,9 +58,17 @@ def matrices():
     return data_of(X[:16].astype(np.float32)), X[16:].astype(np.float32)
 
 
+def reconstruction(spec, data, X):
+    return ReconstructionSubject(spec, data, Inputs({"X": X}))
+
+
+def subject_of(name, matrices):
+    return reconstruction(spec_of(name), *matrices)
+
+
 def failures(name, matrices):
-    subject = Subject(spec_of(name), *matrices)
-    return {check.name for check in CHECKS if run_check(check, subject).status == "failed"}
+    subject = subject_of(name, matrices)
+    return {check.name for check in checks() if run_check(check, subject).status == "failed"}
 
 
 class TestEveryCheck:
@@ -69,7 +78,7 @@ class TestEveryCheck:
         assert {cls.breaks for cls in BROKEN.values()} == set(check_names())
 
     def test_says_its_rule(self):
-        assert all(check.rule.endswith(".") and "\n" not in check.rule for check in CHECKS)
+        assert all(check.rule.endswith(".") and "\n" not in check.rule for check in checks())
 
     @pytest.mark.parametrize("name", SOUND)
     def test_passes_on_a_sound_model(self, name, matrices):
@@ -83,12 +92,12 @@ class TestEveryCheck:
             assert failed == {cls.breaks} | cls.also
 
     def test_a_factory_that_returns_a_class_breaks_signatures(self, matrices):
-        outcome = run_check("signatures", Subject(spec_of("returns_class"), *matrices))
+        outcome = run_check("signatures", subject_of("returns_class", matrices))
         assert outcome.status == "failed"
         assert "the class Sound itself" in outcome.message
 
     def test_abilities_that_are_absent_are_not_offered(self, matrices):
-        plain, other = (Subject(spec_of(name), *matrices) for name in SOUND)
+        plain, other = (subject_of(name, matrices) for name in SOUND)
         assert run_check("sparse_input", plain).status == "not offered"
         assert "TypeError" in run_check("sparse_input", plain).message
         assert run_check("sparse_input", other).status == "passed"
@@ -123,7 +132,7 @@ class TestGeneratedMatrices:
         name=st.sampled_from([n for n, cls in BROKEN.items() if cls.breaks in MATRIX_DRIVEN]),
     )
     def test_broken_models_fail(self, matrices, name):
-        subject = Subject(spec_of(name), *matrices)
+        subject = subject_of(name, matrices)
         assert run_check(BROKEN[name].breaks, subject).status == "failed"
 
 
@@ -132,7 +141,7 @@ class TestMessages:
 
     @pytest.mark.parametrize("name", BROKEN)
     def test_is_one_line(self, name, matrices):
-        outcome = run_check(BROKEN[name].breaks, Subject(spec_of(name), *matrices))
+        outcome = run_check(BROKEN[name].breaks, subject_of(name, matrices))
         assert outcome.message.startswith(f"{name}: ")
         assert "\n" not in outcome.message
         assert f"{name}: {name}: " not in outcome.message
@@ -156,7 +165,7 @@ class TestMessages:
         ],
     )
     def test_says_what_where_and_expected(self, name, parts, matrices):
-        message = run_check(BROKEN[name].breaks, Subject(spec_of(name), *matrices)).message
+        message = run_check(BROKEN[name].breaks, subject_of(name, matrices)).message
         assert all(part in message for part in parts), message
 
 
@@ -166,7 +175,7 @@ class TestTolerance:
     @pytest.mark.parametrize(("factor", "status"), [(0.5, "passed"), (2.0, "failed")])
     def test_is_as_stated(self, factor, status, matrices, monkeypatch):
         data, X = matrices
-        subject = Subject(spec_of("Sound"), data, X)
+        subject = reconstruction(spec_of("Sound"), data, X)
         expected = subject.prediction
         allowed = ATOL * max(1.0, np.abs(expected).max()) + RTOL * np.abs(expected)
         monkeypatch.setitem(subject._memo, "twin", expected + factor * allowed)
@@ -177,12 +186,12 @@ class TestDeclaredExceptions:
     """Known exceptions are reported with their reason, not hidden."""
 
     def test_of_the_class(self, matrices):
-        outcome = run_check("untrained", Subject(spec_of("KnownAccident"), *matrices))
+        outcome = run_check("untrained", subject_of("KnownAccident", matrices))
         assert outcome.status == "excepted"
         assert outcome.message.startswith("loads weights that are always there [")
 
     def test_that_is_no_longer_needed(self, matrices):
-        outcome = run_check("one_cell", Subject(spec_of("KnownAccident"), *matrices))
+        outcome = run_check("one_cell", subject_of("KnownAccident", matrices))
         assert outcome.status == "passed"
         assert outcome.message == "declared exception no longer needed, remove it: old"
 
@@ -192,7 +201,7 @@ class TestDeclaredExceptions:
             'exceptions = {cell_order = "reads a time course", save_load = "wrong"}\n'
         )
         (spec,) = parse_models([str(tmp_path / "models.toml")], folder=ROOT)
-        subject = Subject(spec, *matrices)
+        subject = reconstruction(spec, *matrices)
         assert run_check("cell_order", subject).message.startswith("reads a time course [odd: ")
         assert "no longer needed" in run_check("save_load", subject).message
         assert run_check("batch_composition", subject).status == "failed"
@@ -214,7 +223,21 @@ class TestSubject:
     def test_does_not_repeat_a_failing_training(self, matrices, monkeypatch):
         log = self.trainings(monkeypatch, broken_models.TrainRaises)
         failures("TrainRaises", matrices)
-        assert len(log) == 3
+        assert len(log) == 1
+
+    @pytest.mark.parametrize(
+        ("name", "step", "silent"),
+        [
+            ("TrainRaises", "training", {"signatures", "untrained"}),
+            ("BuildRaises", "building", set()),
+        ],
+    )
+    def test_says_a_failing_step_once_and_then_in_short(self, name, step, silent, matrices):
+        subject = subject_of(name, matrices)
+        outcomes = [run_check(check, subject) for check in checks() if check.name not in silent]
+        assert "negative (at broken_models.py:" in outcomes[0].message
+        assert {outcome.message for outcome in outcomes[1:]} == {f"as above: {step} failed"}
+        assert {outcome.status for outcome in outcomes} == {"failed"}
 
     def test_refuses_other_tasks(self, matrices, tmp_path):
         (tmp_path / "shift_model.py").write_text(
@@ -224,19 +247,19 @@ class TestSubject:
         )
         (spec,) = parse_models([str(tmp_path / "shift_model.py") + ":Shift"])
         with pytest.raises(UsageError, match="latent_shift"):
-            Subject(spec, *matrices)
+            reconstruction(spec, *matrices)
 
     def test_unknown_check_is_refused_with_the_nearest(self, matrices):
         with pytest.raises(UsageError, match="did you mean cell_order"):
-            run_check("cell_ordre", Subject(spec_of("Sound"), *matrices))
+            run_check("cell_ordre", subject_of("Sound", matrices))
 
     def test_outcome_names_its_check(self, matrices):
-        outcome = run_check("cell_order", Subject(spec_of("Sound"), *matrices))
+        outcome = run_check("cell_order", subject_of("Sound", matrices))
         assert outcome == Outcome("cell_order", "passed", "")
 
     def test_a_bad_prediction_is_a_model_error(self, matrices):
         with pytest.raises(ModelError, match="PredictsNaN"):
-            _ = Subject(spec_of("PredictsNaN"), *matrices).prediction
+            _ = subject_of("PredictsNaN", matrices).prediction
 
 
 def test_contract_data_are_the_first_cells_of_the_split():
@@ -244,8 +267,8 @@ def test_contract_data_are_the_first_cells_of_the_split():
 
     dataset = load_dataset("pbmc68k")
     split = make_split(dataset, "iid")
-    data, X = contract_data(dataset, split)
+    data, inputs = contract_data(dataset, split)
     assert data.X.shape == (256, len(dataset.genes))
     np.testing.assert_array_equal(data.X, dataset.X[split.train[:256]])
-    np.testing.assert_array_equal(X, dataset.X[split.test[:64]])
+    np.testing.assert_array_equal(inputs.first, dataset.X[split.test[:64]])
     assert list(data.obs.index) == list(dataset.adata.obs_names[split.train[:256]])

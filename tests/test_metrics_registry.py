@@ -12,7 +12,11 @@ import reconeval.metrics as package
 from reconeval.errors import UsageError
 from reconeval.metrics import METRICS, Pair, Truth, get_metric, kernels, score
 
-STATISTICAL = {name: m for name, m in METRICS.items() if m.family == "statistical"}
+STATISTICAL = {
+    name: m
+    for name, m in METRICS.items()
+    if m.family == "statistical" and not name.startswith("latent_")
+}
 
 # The design's table: higher is better (None: towards `best`), best, paired.
 DESIGN = {

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from reconeval import InMemoryDataModule
 from reconeval.errors import UsageError
 from reconeval.models import ReconAE
-from reconeval.models.autoencoder import LOSSES, Autoencoder
+from reconeval.models.autoencoder import Autoencoder
+from reconeval.models.likelihoods import LOSSES
 
 N_GENES = 24
 DISTRIBUTIONS = ["normal", "huber", "l1", "normal_mle_fixed", "normal_mle_gene", "nb_gene"]

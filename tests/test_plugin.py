@@ -327,11 +327,14 @@ class TestMarks:
         result.stdout.fnmatch_lines(["--require-gpu: needs CUDA: *"])
         assert not Path("trainings.log").exists()
 
-    def test_speed_tests_wait_to_be_asked(self, pytester):
+    @pytest.mark.parametrize(
+        ("mark", "file"), [("speed", "test_kernel_speed"), ("published", "test_latent_shift")]
+    )
+    def test_some_tests_wait_to_be_asked(self, pytester, mark, file):
         result = bench(pytester, *QUICK, "--collect-only", "-q", path=BENCHMARKS)
-        assert "test_kernel_speed" not in result.stdout.str()
-        result = pytester.runpytest(BENCHMARKS, "-m", "speed", "--collect-only", "-q")
-        assert "test_kernel_speed" in result.stdout.str()
+        assert file not in result.stdout.str()
+        result = pytester.runpytest(BENCHMARKS, "-m", mark, "--collect-only", "-q")
+        assert file in result.stdout.str()
         assert result.ret == 0
 
 

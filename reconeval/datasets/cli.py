@@ -1,10 +1,11 @@
-"""`reconeval datasets list|verify|describe`: what ships, and whether it is intact."""
+"""`reconeval datasets list|verify|describe|fetch`: what ships, and what can be downloaded."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from reconeval.datasets import fetch_command
 from reconeval.datasets.loading import load_dataset
 from reconeval.datasets.manifest import read_manifest, verify
 from reconeval.datasets.splits import make_split, split_names
@@ -27,10 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("verify", help="check the files against their checksums")
     describe = actions.add_parser("describe", help="source, terms, genes and splits of one")
     describe.add_argument("name", metavar="NAME", help="name of a frozen dataset")
+    fetch_command.add_arguments(
+        actions.add_parser("fetch", help="download perturbation data, or list what there is")
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a subcommand; returns 0, or 1 where `verify` finds a bad file."""
+    """Run a subcommand; returns 0, 1 where `verify` finds a bad file, 130 after Ctrl-C."""
+    if args.action == "fetch":
+        return fetch_command.run(args)
     entries = read_manifest()
     if args.action == "list":
         _print_table(list(entries.values()))

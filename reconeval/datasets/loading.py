@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reconeval.datasets._types import Dataset
-from reconeval.datasets.manifest import read_manifest, verify
+from reconeval.datasets.manifest import read_manifest, read_perturbation_manifest, verify
 from reconeval.errors import UsageError
 from reconeval.filling import hint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from os import PathLike
 
-__all__ = ["dataset_id", "dataset_names", "load_dataset"]
+__all__ = ["dataset_id", "dataset_names", "load_dataset", "user_path"]
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -38,10 +39,11 @@ def dataset_id(name_or_path: str | PathLike[str]) -> str:
     The frozen name; for a path its stem, with `_` for every character that pytest's `-k` cannot
     take, and `user:` before it where a frozen dataset has that name.
     """
-    if name_or_path in dataset_names():
+    frozen = (*dataset_names(), *read_perturbation_manifest())
+    if name_or_path in frozen:
         return str(name_or_path)
     stem = re.sub(r"[^A-Za-z0-9_.+-]", "_", Path(name_or_path).stem)
-    return f"user:{stem}" if stem in dataset_names() else stem
+    return f"user:{stem}" if stem in frozen else stem
 
 
 def load_dataset(
@@ -84,7 +86,7 @@ def load_dataset(
             )
             raise UsageError(msg)
         return _load_frozen(str(name_or_path))
-    path = _user_path(name_or_path)
+    path = user_path(name_or_path, dataset_names())
     from reconeval.datasets.user_file import load_user_file
 
     return load_user_file(
@@ -96,10 +98,11 @@ def load_dataset(
     )
 
 
-def _user_path(source: str | PathLike[str]) -> Path:
+def user_path(source: str | PathLike[str], names: Iterable[str]) -> Path:
+    """Return the path of a user's file; what is no `.h5ad` is refused, with the frozen names."""
     path = Path(source)
     if path.suffix != ".h5ad":
-        known = hint(str(source), dataset_names(), "datasets:")
+        known = hint(str(source), names, "datasets:")
         msg = f"dataset {source}: neither a frozen dataset nor a path to an .h5ad file{known}"
         raise UsageError(msg)
     return path

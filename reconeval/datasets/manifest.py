@@ -10,7 +10,15 @@ from pathlib import Path
 
 from reconeval.errors import UsageError
 
-__all__ = ["FROZEN", "Entry", "read_manifest", "sha256_of", "verify"]
+__all__ = [
+    "FROZEN",
+    "Entry",
+    "PerturbationEntry",
+    "read_manifest",
+    "read_perturbation_manifest",
+    "sha256_of",
+    "verify",
+]
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -56,6 +64,55 @@ class Entry:
         return FROZEN / f"{self.name}.h5ad"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerturbationEntry:
+    """A frozen dataset of perturbed cells as its manifest describes it.
+
+    Attributes
+    ----------
+    name, version
+        Its name and the version of its content.
+    file
+        Name of the file that ships.
+    sha256
+        Checksum of the file's bytes.
+    cells, genes, perturbations, cell_types, conditions
+        How many there are, the control not counted as a perturbation; 0 where there are none.
+    held_out
+        For each split that holds groups out, the groups that it keeps for the test.
+    source, doi, licence
+        Where the cells come from and on what terms.
+    rule
+        How the cells, genes and embedding were made.
+    cells_sha256
+        Checksum of cells that are drawn when they are loaded; empty where the file has them.
+    source_sha256
+        Checksum of the file that `tools/make_perturbation_datasets.py` read; empty for none.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    cells: int
+    genes: int
+    perturbations: int
+    cell_types: int
+    conditions: int
+    held_out: dict[str, tuple[str, ...]]
+    source: str
+    doi: str
+    licence: str
+    rule: str
+    cells_sha256: str
+    source_sha256: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return FROZEN / self.file
+
+
 @cache
 def read_manifest() -> dict[str, Entry]:
     """Return the frozen datasets by name, in the manifest's order."""
@@ -66,13 +123,29 @@ def read_manifest() -> dict[str, Entry]:
     }
 
 
+@cache
+def read_perturbation_manifest() -> dict[str, PerturbationEntry]:
+    """Return the frozen datasets of perturbed cells by name, in the manifest's order."""
+    tables = tomllib.loads((FROZEN / "PERTURBATIONS.toml").read_text(encoding="utf-8"))
+    return {
+        name: PerturbationEntry(
+            name=name,
+            **{
+                **table,
+                "held_out": {split: tuple(groups) for split, groups in table["held_out"].items()},
+            },
+        )
+        for name, table in tables.items()
+    }
+
+
 def sha256_of(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(entry: Entry) -> None:
+def verify(entry: Entry | PerturbationEntry) -> None:
     """Check that a frozen file is there and is the one that the manifest describes.
 
     Raises

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from reconeval._typing import IntArray, StrArray
     from reconeval.datasets._types import Dataset
 
-__all__ = ["default_splits", "make_split", "split_names"]
+__all__ = ["default_splits", "draw_groups", "make_split", "split_names"]
 
 _IID_FRACTIONS = (0.6, 0.1)  # training, validation; the gene-set metrics need the rest
 _TRAIN_FRACTION = 0.9  # of the cells whose type is not held out
+_WORDS = {1: "one", 2: "two"}
 _LEAST_HELD_OUT, _MOST_HELD_OUT = 0.2, 0.5
 
 
@@ -79,7 +80,9 @@ def make_split(dataset: Dataset, name: str, *, seed: int = 0) -> Split:
         raise UsageError(msg)
     frozen = dataset.version != "user"
     held_out = (
-        read_manifest()[dataset.name].held_out if frozen else _draw(labels, rng, dataset.name)
+        read_manifest()[dataset.name].held_out
+        if frozen
+        else draw_groups(labels, rng, where=dataset.name, split=name, noun="types")
     )
     in_test = np.isin(labels, held_out)
     test, rest = (rng.permutation(_rows(part)) for part in (in_test, ~in_test))
@@ -95,8 +98,37 @@ def _cuts(n: int, fractions: Iterable[float]) -> list[int]:
     return [round(n * fraction) for fraction in fractions]
 
 
-def _draw(labels: StrArray, rng: np.random.Generator, where: str) -> tuple[str, ...]:
-    """Draw the types to hold out; see `make_split` for the rule."""
+def draw_groups(
+    labels: StrArray,
+    rng: np.random.Generator,
+    *,
+    where: str,
+    split: str,
+    noun: str,
+    least_left: int = 2,
+) -> tuple[str, ...]:
+    """Draw groups of cells to hold out, with 20 % of the cells or more, at most 50 %.
+
+    Parameters
+    ----------
+    labels
+        Array of shape (n_cells,), the group of each cell.
+    rng
+        Draws the order in which groups are tried.
+    where, split, noun
+        The dataset, the split and the plural of a group, for the error.
+    least_left
+        Groups that must remain.
+
+    Returns
+    -------
+    The groups, sorted.
+
+    Raises
+    ------
+    UsageError
+        If no choice of groups fits.
+    """
     types, sizes = np.unique(labels, return_counts=True)
     # Where the drawn order leads nowhere, the largest types first find a choice if there is one.
     for order in (rng.permutation(len(types)), np.argsort(-sizes, kind="stable")):
@@ -104,7 +136,7 @@ def _draw(labels: StrArray, rng: np.random.Generator, where: str) -> tuple[str, 
         n_test = 0
         for i in order:
             fits = n_test + sizes[i] <= _MOST_HELD_OUT * len(labels)
-            if fits and len(chosen) < len(types) - 2:
+            if fits and len(chosen) < len(types) - least_left:
                 chosen.append(i)
                 n_test += sizes[i]
             if n_test >= _LEAST_HELD_OUT * len(labels):
@@ -113,8 +145,8 @@ def _draw(labels: StrArray, rng: np.random.Generator, where: str) -> tuple[str, 
         f"{types[i]} {sizes[i] / len(labels):.0%}" for i in np.argsort(-sizes, kind="stable")[:4]
     )
     msg = (
-        f"dataset {where}: split cell_type cannot hold out whole types with {_LEAST_HELD_OUT:.0%} "
-        f"to {_MOST_HELD_OUT:.0%} of the cells and leave two for training "
+        f"dataset {where}: split {split} cannot hold out whole {noun} with {_LEAST_HELD_OUT:.0%} "
+        f"to {_MOST_HELD_OUT:.0%} of the cells and leave {_WORDS[least_left]} for training "
         f"(largest of {len(types)}: {shares}); use --split iid"
     )
     raise UsageError(msg)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconeval.metrics import _statistical_table  # noqa: F401  (fills the table)
 from reconeval.metrics.biological.table import BIOLOGICAL
+from reconeval.metrics.latent import latent_metrics
 from reconeval.metrics.pair import Pair, Truth
 from reconeval.metrics.perturbational.table import PERTURBATIONAL
 from reconeval.metrics.registry import METRICS, Metric, Score, get_metric, register, score
@@ -101,6 +102,7 @@ _LAZY = {
 
 register(BIOLOGICAL)
 register(PERTURBATIONAL)
+register(latent_metrics())
 
 __all__ = [  # noqa: PLE0604  (the lazy names are strings)
     "METRICS",

@@ -81,6 +81,11 @@ class Truth(_Memo):
     device
         Where the dense work of metrics is done: None or "cpu" for NumPy, "cuda" or "cuda:N" for
         a GPU with torch; see `reconeval.metrics.device`.
+
+    Attributes
+    ----------
+    latent
+        The same cells in an embedding, whose dimensions are its columns, or None.
     """
 
     def __init__(
@@ -109,12 +114,13 @@ class Truth(_Memo):
         self.reference = reference
         self.seed = seed
         self.device = device
+        self.latent: Truth | None = None
         on_torch(device)  # a device that cannot be had is refused now, not in the first metric
 
     @property
     def provides(self) -> frozenset[str]:
         """What a metric's `needs` can ask for and this truth has."""
-        parts = ("train", "counts", "cell_types", "reference")
+        parts = ("train", "counts", "cell_types", "reference", "latent")
         return frozenset(part for part in parts if getattr(self, part) is not None)
 
 
@@ -133,6 +139,11 @@ class Pair(_Memo):
         (`reconeval.metrics.thinning.thinned`), for `poisson_deviance`.
     reference_prediction
         Array of shape (n_reference_cells, n_genes). The model's output for `truth.reference`.
+
+    Attributes
+    ----------
+    latent
+        The prediction beside `truth.latent`, or None.
     """
 
     def __init__(
@@ -155,6 +166,7 @@ class Pair(_Memo):
         self.prediction = prediction
         self.thinned_prediction = thinned_prediction
         self.reference_prediction = reference_prediction
+        self.latent: Pair | None = None
 
     @property
     def neighbours_in_genes(self) -> bool:

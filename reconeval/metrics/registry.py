@@ -50,7 +50,7 @@ class Metric:
     paired
         Whether row i of the prediction must be the same cell as row i of the truth.
     needs
-        Parts of `Truth` that must be there: train, counts, cell_types, reference.
+        Parts of `Truth` that must be there: train, counts, cell_types, reference, latent.
     version
         Raised whenever values change; rows of another version are not compared.
     source

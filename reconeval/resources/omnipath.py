@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reconeval._cache import cache_folder
 from reconeval.calls import one_line
 from reconeval.errors import UsageError
 from reconeval.resources.loaders import load_progeny
@@ -44,7 +44,8 @@ def fetch_progeny(
     license
         What the table is used for; OmniPath leaves out what that does not allow.
     cache
-        Folder to keep the table in; default `reconeval` in `$XDG_CACHE_HOME` or `~/.cache`.
+        Folder to keep the table in; default `$RECONEVAL_CACHE`, or `reconeval` in
+        `$XDG_CACHE_HOME` or `~/.cache`.
     refresh
         Fetch again and replace what is kept.
 
@@ -89,7 +90,7 @@ def progeny_file(
     UsageError
         As for `fetch_progeny`.
     """
-    folder = _cache_folder() if cache is None else Path(cache)
+    folder = cache_folder() if cache is None else Path(cache)
     if not (organism.isalnum() and license.isalnum()):
         msg = f"fetch_progeny: organism={organism!r}, license={license!r}: expected single words"
         raise UsageError(msg)
@@ -98,11 +99,6 @@ def progeny_file(
         _keep(path, _fetch(organism, license))
     _verify(path)
     return path
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "reconeval"
 
 
 def _fetch(organism: str, license: str) -> pd.DataFrame:  # noqa: A002  (decoupler's name)

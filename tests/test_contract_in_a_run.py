@@ -1,0 +1,82 @@
+"""`pytest benchmarks -k contract` for decoders and predictors: the checks of the run's task."""
+
+# pytester restores sys.modules after each run in this process; what cannot be imported twice
+# has to be there before.
+import anndata  # noqa: F401
+import numpy as np
+import pandas.core.arrays.arrow.extension_types  # noqa: F401
+import pytest
+import torch  # noqa: F401
+
+from reconeval.contract import check_names
+from tests.conftest import ROOT
+
+CONTRACT = str(ROOT / "benchmarks" / "test_contract.py")
+BROKEN = f"{ROOT / 'tests' / 'broken_by_task.py'}"
+
+
+def run(pytester, name, *args):
+    return pytester.runpytest(CONTRACT, "-v", "--model", f"{BROKEN}:{name}", *args)
+
+
+@pytest.fixture
+def embedding(pytester):
+    """An embedding of the frozen cells in a file."""
+    from reconeval.datasets import load_dataset
+
+    X = load_dataset("pbmc68k").X
+    axes = np.linalg.svd(X[:200] - X.mean(axis=0), full_matrices=False)[2][:6]
+    np.save("pc.npy", (X @ axes.T).astype(np.float32))
+    return ("--dataset", "pbmc68k", "--embedding", "pc.npy")
+
+
+def checked(result):
+    lines = [line for line in result.outlines if "::test_contract[" in line and "%]" in line]
+    return [line.partition("[")[2].partition("]")[0].rpartition("-")[2] for line in lines]
+
+
+def test_a_decoder_is_checked_as_a_decoder(pytester, embedding):
+    result = run(pytester, "SoundDecoder", *embedding)
+    result.assert_outcomes(passed=len(check_names("decode")))
+    assert checked(result) == list(check_names("decode"))
+
+
+def test_a_predictor_is_checked_as_a_predictor(pytester):
+    names = check_names("latent_shift")
+    result = run(pytester, "SoundPredictor", "--dataset", "latent_synthetic")
+    result.assert_outcomes(passed=len(names))
+    assert checked(result) == list(names)
+
+
+def test_a_predictor_that_takes_no_notice_of_descriptors_fails(pytester):
+    result = run(pytester, "PredictorIgnoresDescriptor", "--dataset", "latent_synthetic")
+    result.assert_outcomes(passed=len(check_names("latent_shift")) - 1, failed=1)
+    result.stdout.fnmatch_lines(["*the same prediction with the descriptor of P* as with that of*"])
+
+
+def test_a_training_that_fails_is_told_once(pytester):
+    result = run(pytester, "PredictorTrainRaises", "--dataset", "latent_synthetic")
+    n = len(check_names("latent_shift"))
+    result.assert_outcomes(passed=2, failed=n - 2)
+    text = result.stdout.str()
+    assert text.count("learning rate is negative") == 1
+    assert text.count("as above: training failed") == n - 3
+
+
+def test_an_embedder_that_fails_is_told_in_one_line(pytester):
+    pytester.makepyfile(
+        mine="class Lost:\n    def embed(self, adata):\n        raise OSError('no weights')\n"
+    )
+    result = run(
+        pytester,
+        "SoundDecoder",
+        "--dataset",
+        "pbmc68k",
+        "--embedder",
+        "mine:Lost",
+        "-k",
+        "one_cell",
+    )
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["embedding the training cells by Lost on * raised OSError: no *"])
+    assert "Traceback" not in result.stdout.str()

@@ -1,0 +1,277 @@
+"""Decoders on embeddings as a user runs them: `--model mine:Decoder --embedding X_fm`."""
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pandas.core.arrays.arrow.extension_types
+import pyarrow.parquet  # noqa: F401  (pytester restores sys.modules; these load once)
+import pytest
+import torch  # noqa: F401
+from sklearn.linear_model import LogisticRegression  # noqa: F401
+
+from reconeval.cases import DecodeCase
+from reconeval.datasets import load_dataset, make_split
+from reconeval.embedders import write_embedding
+from reconeval.embedding import StoredEmbedding, parse_embedder
+from reconeval.errors import UsageError
+from reconeval.offers import OFFERED
+from tests.conftest import ROOT
+from tests.example_models import GOOD
+from tests.task_models import DECODERS, EMBEDDERS, PREDICTORS
+
+BENCHMARKS = str(ROOT / "benchmarks")
+METRICS = str(ROOT / "benchmarks" / "test_metrics.py")
+SMALL = ("--dataset", "pbmc68k", "--split", "iid")
+QUICK = (*SMALL, "--metrics", "r2,mse")
+AXES = ("--embedder", "fm:Axes")
+
+
+@pytest.fixture(autouse=True)
+def user_folder(pytester, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    pytester.makepyfile(mine=DECODERS, fm=EMBEDDERS, shifts=PREDICTORS, whole=GOOD)
+    return pytester
+
+
+def bench(pytester, *args, models=("mine:Linear",), path=METRICS):
+    flags = [flag for model in models for flag in ("--model", model)]
+    return pytester.runpytest(path, *flags, *args)
+
+
+def rows(path="out.json"):
+    return pd.DataFrame(json.loads(Path(path).read_text())["rows"]).set_index("metric")
+
+
+def calls():
+    return [json.loads(line) for line in Path("calls.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def pbmc():
+    return load_dataset("pbmc68k")
+
+
+def by_axes(dataset, d=20):
+    """The embedding of `fm:Axes`, made here of the training cells of the iid split."""
+    train = dataset.X[make_split(dataset, "iid").train]
+    axes = np.linalg.svd(train - train.mean(0), full_matrices=False)[2][:d]
+    return ((dataset.X - train.mean(0)) @ axes.T).astype(np.float32)
+
+
+class TestEmbedder:
+    def test_a_decoder_runs_through_the_whole_suite(self, pytester):
+        result = bench(
+            pytester, *SMALL, *AXES, "--results=out.json", "-k", "not coexp", path=BENCHMARKS
+        )
+        assert result.ret == 0, result.stdout.str()
+        found = rows()
+        assert set(found["model"]) == {"Linear/Axes"}
+        assert set(found["spec"]) == {"mine:Linear --embedder fm:Axes"}
+        assert set(found["task"]) == {"decode"}
+        assert {"poisson_deviance", "pathway", "train_seconds"} <= set(found.index)
+        assert found.loc["predict_cells_per_second", "value"] > 0
+        assert found.loc["mse", "threshold"] > found.loc["mse", "value"] > 0
+
+    def test_only_training_cells_fit_it_and_each_part_is_embedded_by_itself(self, pytester, pbmc):
+        args = ("--metrics", "mse,poisson_deviance", "--seeds=2", "--seed=3")
+        models = ("mine:Linear", "again=mine:Linear")
+        assert bench(pytester, *SMALL, *AXES, *args, models=models).ret == 0
+        split, names = make_split(pbmc, "iid"), np.asarray(pbmc.adata.obs_names)
+        parts = [list(names[part]) for part in (split.train, split.train, split.test, split.val)]
+        found = calls()
+        assert [one["call"] for one in found] == ["fit"] + 4 * ["embed"]
+        assert [one["cells"] for one in found] == [*parts, parts[2]]
+        assert {one["seed"] for one in found} == {3}
+        # the last are the test cells again, without a tenth of their molecules
+        assert found[4]["depth"] == pytest.approx(0.9 * found[2]["depth"], rel=0.01)
+
+    def test_settings_and_an_alias_name_it(self, pytester):
+        bench(pytester, *QUICK, "--embedder=fm:Axes?d=5", "--results=five.json")
+        bench(pytester, *QUICK, "--embedder=deep=fm:Axes?d=40", "--results=forty.json")
+        five, forty = rows("five.json"), rows("forty.json")
+        assert set(five["model"]) == {"Linear/Axes+d:5"}
+        assert set(forty["model"]) == {"Linear/deep"}
+        assert forty.loc["mse", "value"] < five.loc["mse", "value"]
+
+    def test_what_it_draws_from_a_global_generator_is_seeded(self, pytester):
+        values = []
+        for name in ("a.json", "b.json"):
+            bench(pytester, *QUICK, "--embedder=fm:Noise", f"--results={name}")
+            values.append(rows(name)["value"].tolist())
+        assert values[0] == values[1]
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("Raises", "*embedding the training cells by Raises on pbmc68k/iid raised OSError: *"),
+            ("Short", "*Short on pbmc68k/iid: embed of the training cells*shape (419, 3)*"),
+            ("Flat", "*expected a floating numpy array of shape (420, d)"),
+        ],
+    )
+    def test_a_broken_one_fails_every_row_in_one_line(self, pytester, name, message):
+        result = bench(pytester, *QUICK, f"--embedder=fm:{name}", "--results=out.json")
+        assert result.ret == 1
+        result.assert_outcomes(failed=2)
+        result.stdout.fnmatch_lines([f"mse on pbmc68k/iid: undefined, {message}"])
+        result.stdout.no_fnmatch_line("*Traceback*")
+        assert rows()["value"].isna().all()
+
+
+class TestStored:
+    @pytest.fixture
+    def file(self, pbmc):
+        """A user's file with an embedding in obsm, and the same embedding in files of its own."""
+        embedding, names = by_axes(pbmc), np.asarray(pbmc.adata.obs_names)
+        adata = anndata.AnnData(pbmc.X, obs=pbmc.adata.obs, var=pbmc.adata.var[[]])
+        adata.obsm["X_fm"] = embedding
+        adata.write_h5ad("cells.h5ad")
+        order = np.random.default_rng(0).permutation(len(names))
+        write_embedding("other.h5ad", embedding[order], names[order])
+        write_embedding("other.npy", embedding[order], names[order])
+
+    @pytest.mark.usefixtures("file")
+    def test_obsm_and_files_in_any_order_give_the_same_scores(self, pytester):
+        values = {}
+        for source in ("X_fm", "other.h5ad", "other.npy"):
+            args = ("--dataset=cells.h5ad", "--metrics=r2,mse,poisson_deviance")
+            result = bench(pytester, *args, "--embedding", source, "--results=out.json")
+            assert result.ret == 0
+            found = rows()
+            assert set(found["model"]) == {f"Linear/{source.partition('.')[0]}"}
+            assert set(found["spec"]) == {f"mine:Linear --embedding {source}"}
+            values[source] = found["value"].dropna().tolist()
+        assert len(values["X_fm"]) == 2
+        assert values["X_fm"] == values["other.h5ad"] == values["other.npy"]
+
+    @pytest.mark.usefixtures("file")
+    def test_it_scores_as_the_embedder_that_made_it(self, pytester):
+        bench(pytester, *QUICK, "--embedding=other.npy", "--results=stored.json")
+        bench(pytester, *QUICK, *AXES, "--results=made.json")
+        stored, made = rows("stored.json")["value"], rows("made.json")["value"]
+        np.testing.assert_allclose(stored, made, rtol=1e-5)
+
+    @pytest.mark.usefixtures("file")
+    def test_thinned_cells_have_no_stored_embedding(self, pytester):
+        args = ("--metrics=mse,poisson_deviance", "--embedding=other.npy", "--results=out.json")
+        floors = Path("none.toml")
+        floors.write_text("")
+        result = bench(pytester, *SMALL, *args, "--thresholds=none.toml")
+        result.assert_outcomes(passed=1, skipped=1)
+        assert (
+            rows()
+            .loc["poisson_deviance", "reason"]
+            .startswith("needs the embedding of thinned cells")
+        )
+
+    @pytest.mark.usefixtures("file")
+    def test_two_embeddings_are_two_models_to_a_baseline_and_to_bands(self, pytester):
+        Path("mine.toml").write_text("")
+        args = (*QUICK, "--thresholds=mine.toml")
+        stored = ("--embedding=other.npy",)
+        json_file = ("--benchmark-json=old.json", "-k", "not contract")
+        bench(pytester, *args, *stored, "--update-thresholds")
+        assert '"mine:Linear/other"' in Path("mine.toml").read_text()
+        assert bench(pytester, *args, *stored, *json_file, path=BENCHMARKS).ret == 0
+        assert bench(pytester, *args, "--embedder=fm:Axes?d=1").ret == 0  # no band of its own
+        gate = ("--benchmark-compare=old.json", "--metric-compare-fail=mse:0.1")
+        assert bench(pytester, *args, *stored, *gate).ret == 0
+        result = bench(pytester, *args, *AXES, *gate)
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(["*no mse of Linear/Axes*has Linear/other on pbmc68k/iid*"])
+
+
+class TestDecoders:
+    def test_labels_reach_a_decoder_that_names_obs(self, pytester):
+        models = ("mine:Linear", "mine:ByType")
+        args = ("--dataset=immune", "--split=iid", "--metrics=mse", "--embedder=fm:Axes?d=1")
+        bench(pytester, *args, "--results=out.json", models=models)
+        found = rows().set_index("model")["value"]
+        assert found["ByType/Axes+d:1"] != found["Linear/Axes+d:1"]
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            ("Raises", "*training Raises/Axes on pbmc68k/iid, seed 0 raised ValueError: no good*"),
+            ("Narrow", "*(210, 764)*(210, 765)*"),
+        ],
+    )
+    def test_a_broken_one_does_not_take_others_along(self, pytester, model, message):
+        models = (f"mine:{model}", "mine:Linear")
+        result = bench(pytester, *QUICK, *AXES, "--results=out.json", models=models)
+        result.assert_outcomes(passed=2, failed=2)
+        result.stdout.fnmatch_lines([f"mse on pbmc68k/iid: undefined, {message}"])
+        found = rows().set_index("model")["value"]
+        assert found["Linear/Axes"].notna().all()
+        assert found[f"{model}/Axes"].isna().all()
+
+    def test_all_that_is_declared_is_offered(self, pbmc, pytester):
+        embedder = parse_embedder("fm:Axes", folder=Path.cwd())
+        case = DecodeCase(pbmc, make_split(pbmc, "iid"), embedding=embedder)
+        offers = case.train_offers(seed=4)
+        assert set(offers) == set(OFFERED["decode"].train)
+        constructor = case.constructor_offers(seed=4)
+        assert set(constructor) == set(OFFERED["decode"].constructor)
+        assert constructor["embed_dim"].make() == constructor["input_dim"].make() == 20
+        split, made = case.split, {name: offer.make() for name, offer in offers.items()}
+        np.testing.assert_array_equal(made["X"], pbmc.X[split.train])
+        np.testing.assert_array_equal(made["counts"], pbmc.counts[split.train])
+        np.testing.assert_allclose(made["embedding"], by_axes(pbmc)[split.train], atol=1e-4)
+        np.testing.assert_allclose(made["val_embedding"], by_axes(pbmc)[split.val], atol=1e-4)
+        assert list(made["obs"].index) == list(pbmc.adata.obs_names[split.train])
+        assert list(made["val_obs"].index) == list(pbmc.adata.obs_names[split.val])
+        inputs = case.test_input()
+        np.testing.assert_allclose(inputs.first, by_axes(pbmc)[split.test], atol=1e-4)
+        inputs.first[:] = np.nan
+        assert np.isfinite(case.test_input().first).all()
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("args", "models", "message"),
+        [
+            ((), ("mine:Linear",), "a decoder needs an embedding: add --embedding KEY_OR_FILE *"),
+            (
+                ("--embedding=X", *AXES),
+                ("mine:Linear",),
+                "--embedding and --embedder are both given; keep one*",
+            ),
+            (("--embedding=X",), ("whole:Good",), "--embedding is for decoders *end_to_end*"),
+            (AXES, ("whole:Good",), "--embedder is for decoders*"),
+            (AXES, ("shifts:Linear",), "--embedder is for decoders*latent_shift*"),
+            (
+                AXES,
+                ("mine:Linear", "whole:Good"),
+                "--model mine:Linear is for the task decode, --model whole:Good for end_to_end; *",
+            ),
+            (("--embedding=X_fm",), ("mine:Linear",), "--embedding X_fm on pbmc68k: *obsm*"),
+            (("--embedding=no.npy",), ("mine:Linear",), "*no.npy: no such file*"),
+            (("--embedder=fm:Axis",), ("mine:Linear",), "*did you mean Axes*"),
+            (("--embedder=fm:Mute",), ("mine:Linear",), "*Mute has no method embed(adata)*"),
+            (("--embedder=fm:Axes?k=1",), ("mine:Linear",), "*Axes() takes no 'k'*"),
+            (("--embedder=fm:Axes?train.k=1",), ("mine:Linear",), "*constructor alone, not k"),
+            (
+                (*AXES, "--perturbation-key=x"),
+                ("mine:Linear",),
+                "--perturbation-key is for perturbation predictors*",
+            ),
+            ((*AXES, "--split=perturbation"), ("mine:Linear",), "--split perturbation: unknown*"),
+        ],
+    )
+    def test_in_one_line(self, pytester, args, models, message):
+        result = bench(pytester, "--dataset=pbmc68k", *args, models=models)
+        assert result.ret == 4
+        lines = [line for line in result.errlines if line.strip()]
+        assert len(lines) == 1, lines
+        result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+    def test_a_file_that_lacks_cells(self, pbmc):
+        names = np.asarray(pbmc.adata.obs_names)[1:]
+        write_embedding("short.npy", np.ones((len(names), 2), np.float32), names)
+        case = DecodeCase(pbmc, make_split(pbmc, "iid"), embedding=StoredEmbedding("short.npy"))
+        with pytest.raises(
+            UsageError, match=r"--embedding short.npy on pbmc68k: .* 1 of 700 cells"
+        ):
+            case.embedded
