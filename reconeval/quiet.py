@@ -56,14 +56,15 @@ def quiet(verbose: bool = False) -> Iterator[None]:  # noqa: FBT001, FBT002  (re
     Parameters
     ----------
     verbose
-        Let everything through.
+        Let everything through; warning filters are as before afterwards all the same.
 
     Yields
     ------
     Nothing.
     """
     if verbose:
-        yield
+        with warnings.catch_warnings():  # whatever filters the block sets end with it
+            yield
         return
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelSpec", "parse_models"]
 
 _ID = re.compile(r"[A-Za-z0-9_:+\-./]+")  # what a -k expression of pytest can hold
-_TOML = re.compile(r"(?P<path>.+\.toml)(?::(?P<alias>[^:]+))?")
+_TOML = re.compile(r"(?P<path>[^?]+\.toml)(?::(?P<alias>[^:]+))?")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,7 +179,12 @@ def parse_models(
             if spec.id in specs:
                 first, second = specs[spec.id].source, spec.source
                 msg = f"{option}{second}: has the id {spec.id!r} of {option}{first}; "
-                msg += f"name one of them: {option}ALIAS={second}"
+                table = _TOML.fullmatch(second)
+                msg += (
+                    f"give the table [{spec.id}] of {table['path']} another name"
+                    if table
+                    else f"name one of them: {option}ALIAS={second}"
+                )
                 raise UsageError(msg)
             specs[spec.id] = spec
     return list(specs.values())

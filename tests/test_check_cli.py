@@ -86,7 +86,9 @@ def test_a_predictor_is_checked_on_perturbed_cells_by_name(capsys):
         (["tests.broken_by_task:Mapper"], "there is no contract of query_mapping models"),
         (["models:ReconPCB"], "models:ReconPCB: reconeval.models has no 'ReconPCB'; did you mean"),
         (["models:ReconPCA?n=3"], "ReconPCA() takes no 'n'"),
-        (["models:ReconPCA", "--dataset", "nowhere"], "nowhere"),
+        (["models:ReconPCA", "--dataset", "nowhere"], "dataset nowhere: neither a frozen dataset"),
+        (["models:ReconPCA", "--seed", "-1"], "--seed -1: expected a number from 0 to 2**32 - 1"),
+        (["models:ReconPCA", "--counts-layer", "X"], "are for your own file"),
     ],
 )
 def test_bad_use_is_one_line_and_exit_code_4(capsys, arguments, part):

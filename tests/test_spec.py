@@ -170,6 +170,15 @@ class TestModelsFile:
         (spec,) = parse("models.toml:plain")
         assert (spec.id, spec.source) == ("plain", "models.toml:plain")
 
+    def test_a_table_named_twice_wants_another_name(self, parse, file):
+        text = message(parse, "models.toml:plain", "models.toml")
+        assert "has the id 'plain' of --model models.toml:plain" in text
+        assert text.endswith("give the table [plain] of models.toml another name")
+
+    def test_a_toml_file_may_be_a_setting(self, parse, mine):
+        (spec,) = parse(f"{mine}:Mine?rate=x.toml")
+        assert spec.kwargs == {"rate": "x.toml"}
+
     def test_unknown_table(self, parse, file):
         text = message(parse, "models.toml:wyde")
         assert (
