@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -210,7 +211,7 @@ def test_scgpt_draws_by_its_seed_and_refuses_missing_tensors(tmp_path):
 
 # SE
 
-N_SENTENCE, N_TOKEN, CLS_PLACE = 24, 10, 3
+N_SENTENCE, N_TOKEN, CLS_PLACE = 12, 10, 3
 
 
 def se(checkpoint, **options):
@@ -305,6 +306,17 @@ def test_se(tmp_path):
 
     first, second = tmp_path / "a.ckpt", tmp_path / "b.ckpt"
     check(se, first, second, forward, genes=vocabulary(), tolerance=1e-4)
+
+
+@needs("state", "state")
+def test_se_takes_low_counts_for_counts(tmp_path):
+    tensors = write_se(tmp_path / "a.ckpt", 0)
+    rng = np.random.default_rng(2)
+    # The package by itself would take so low values for logarithms.
+    counts = np.stack([rng.permutation([*range(1, 15)] + [0] * (N_VOCABULARY - 14)) for _ in "ab"])
+    adata = anndata.AnnData(counts.astype(np.float32), var=pd.DataFrame(index=vocabulary()))
+    expected = [se_forward(tensors, row, range(N_VOCABULARY)) for row in counts]
+    np.testing.assert_allclose(se(tmp_path / "a.ckpt").embed(adata), expected, atol=1e-4)
 
 
 @needs("state", "state")

@@ -75,7 +75,7 @@ def _read(source: str, counts_layer: str | None) -> AnnData:
         msg = f"{source}: no such file; give an .h5ad file, or one of {', '.join(dataset_names())}"
         raise UsageError(msg)
     try:
-        return read_h5ad(path)  # type: ignore[no-any-return]  # anndata is untyped
+        return read_h5ad(path)
     except Exception as error:  # a damaged file can raise anything
         msg = f"{path}: cannot be read as .h5ad ({type(error).__name__}: {error})"
         raise UsageError(msg) from error

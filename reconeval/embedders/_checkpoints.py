@@ -141,11 +141,11 @@ def loading(path: Path, *, where: str) -> Iterator[None]:
         yield
     except UsageError:
         raise
-    except Exception as last:
+    except Exception as error:
         # A package that tries another way after the first hides what was wrong.
-        error: BaseException = last
-        while error.__context__ is not None and not error.__suppress_context__:
-            error = error.__context__
-        reason = f"{type(error).__name__}: {one_line(error)}"
+        first: BaseException = error
+        while first.__context__ is not None and not first.__suppress_context__:
+            first = first.__context__
+        reason = f"{type(first).__name__}: {one_line(first)}"
         msg = f"{where}: {path} cannot be loaded ({reason}); check that its files are whole"
         raise UsageError(msg) from error
