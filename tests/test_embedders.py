@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -23,6 +24,7 @@ from reconeval.embedders._foundation import FoundationEmbedder
 from reconeval.embedders._torchtext import Vocab, torchtext_for_import, vocab
 from reconeval.errors import UsageError
 from reconeval.protocols import Embedder
+from tests.conftest import ROOT
 
 GENES = ["B", "D", "A", "C"]
 
@@ -303,3 +305,16 @@ def test_importing_the_embedders_loads_nothing_heavy():
 
 def test_embedders_of_packages_satisfy_the_protocol():
     assert issubclass(ScGPTEmbedder, Embedder)
+
+
+def test_the_page_about_embeddings_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "embeddings.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(block, names)
+    assert (tmp_path / "fm.h5ad").is_file()
+    embedded = names["Depth"](scale=2).embed(names["cells"])
+    assert embedded.shape == (names["cells"].n_obs, 2)
+    assert len(blocks) == 2

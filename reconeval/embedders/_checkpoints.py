@@ -41,7 +41,7 @@ def check_package(package: str, *, where: str, environment: str) -> None:
         importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
         msg = (
-            f"{where}: needs the package {package} in an environment of its own: run "
+            f"{where}: {package} is not installed; it has an environment of its own: run "
             f"`tools/embed {environment} ...`, and give the file that it writes to --embedding"
         )
         raise UsageError(msg) from None
