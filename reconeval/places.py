@@ -121,6 +121,10 @@ def find_places(
             msg = f"--dataset {source}: no such dataset and no such file "
             msg += f"(datasets: {', '.join(known)})"
             raise UsageError(msg)
+        if task == "latent_shift" and source not in known and options.perturbation_key is None:
+            msg = f"--dataset {source}: a file of your own needs --perturbation-key COLUMN, and "
+            msg += "--control LABEL for its control cells"
+            raise UsageError(msg)
         labelled = source in known or options.cell_type_key is not None
         if task == "latent_shift":
             default = DEFAULT_SHIFTS.get(source, ("iid",))
@@ -167,8 +171,4 @@ def _check_file_options(options: Options, task: str, *, own: bool) -> None:
             raise UsageError(msg)
     if named and not own:
         msg = f"{named[0]} is for a file of your own: add --dataset FILE.h5ad"
-        raise UsageError(msg)
-    if task == "latent_shift" and own and options.perturbation_key is None:
-        msg = "a file of your own needs --perturbation-key COLUMN, and --control LABEL for the "
-        msg += "control cells"
         raise UsageError(msg)
