@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .additive_shift import AdditiveShift as AdditiveShift
     from .cellflow_predictor import CellFlowPredictor as CellFlowPredictor
+    from .knn_decoder import KNNDecoder as KNNDecoder
     from .mean import Mean as Mean
+    from .mlp_decoder import MLPDecoder as MLPDecoder
     from .mlp_predictor import MLPPerturbationPredictor as MLPPerturbationPredictor
     from .reconae import ReconAE as ReconAE
     from .reconpca import ReconPCA as ReconPCA
@@ -19,10 +21,13 @@ if TYPE_CHECKING:
     from .shifts import NoShift as NoShift
     from .shuffle import Shuffle as Shuffle
     from .state_predictor import STATEPredictor as STATEPredictor
+    from .transformer_decoder import TransformerDecoder as TransformerDecoder
 
 _MODULES = {
     "AdditiveShift": "additive_shift",
     "CellFlowPredictor": "cellflow_predictor",
+    "KNNDecoder": "knn_decoder",
+    "MLPDecoder": "mlp_decoder",
     "MLPPerturbationPredictor": "mlp_predictor",
     "Mean": "mean",
     "MeanShift": "shifts",
@@ -31,6 +36,7 @@ _MODULES = {
     "ReconPCA": "reconpca",
     "STATEPredictor": "state_predictor",
     "Shuffle": "shuffle",
+    "TransformerDecoder": "transformer_decoder",
 }
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605  (the names are the keys of the table)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIVATIONS",
+    "INVERSES",
     "LOSSES",
     "MIN_MEAN",
     "Distribution",
@@ -36,6 +37,20 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "softmax": partial(nn.Softmax, dim=1),
 }
+
+
+def _inverse_softplus(mean: Tensor) -> Tensor:
+    return mean + (-(-mean).expm1()).log()  # log(exp(mean) - 1) without overflow
+
+
+# What each maps to a mean, for means that it can give; others are moved to where it has a slope.
+INVERSES: dict[OutputActivation, Callable[[Tensor], Tensor]] = {
+    "identity": lambda mean: mean,
+    "relu": lambda mean: mean.clamp_min(_MIN_START),
+    "softplus": lambda mean: _inverse_softplus(mean.clamp_min(_MIN_START)),
+    "sigmoid": lambda mean: mean.clamp(_MIN_START, 1 - _MIN_START).logit(),
+}
+_MIN_START = 0.01
 
 # A gene that is constant in the training cells would otherwise pull its scale, and with it the
 # loss, towards minus infinity.

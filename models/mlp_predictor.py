@@ -11,6 +11,7 @@ from torch import nn
 
 from reconeval.errors import UsageError
 
+from ._devices import device_for
 from ._files import load_arrays, save_arrays
 from ._pairs import as_pairs, as_queries
 
@@ -120,7 +121,7 @@ class MLPPerturbationPredictor:
         pairs = as_pairs(
             ctrl_emb, pert_emb, pert_cov, name="MLPPerturbationPredictor.train", **self._widths
         )
-        device = _device(accelerator)
+        device = device_for(accelerator)
         with _one_thread(), torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(self.seed if seed is None else seed)
             net = self._fresh().to(device)
@@ -205,17 +206,6 @@ class MLPPerturbationPredictor:
             msg += "call train(ctrl_emb, pert_emb, pert_cov) first"
             raise RuntimeError(msg)
         return self.net
-
-
-def _device(accelerator: str) -> torch.device:
-    if accelerator not in {"auto", "cpu", "gpu"}:
-        msg = f"accelerator is {accelerator!r}, expected auto, cpu or gpu"
-        raise UsageError(msg)
-    found = torch.cuda.is_available()
-    if accelerator == "gpu" and not found:
-        msg = "accelerator='gpu', but torch finds no CUDA device; take 'cpu'"
-        raise UsageError(msg)
-    return torch.device("cuda" if found and accelerator != "cpu" else "cpu")
 
 
 @contextmanager

@@ -1,0 +1,49 @@
+"""Checks of what decoders are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconeval._arrays import as_matrix
+from reconeval.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["as_training_cells", "check_least"]
+
+
+def check_least(model: str, least: float, **numbers: float) -> None:
+    """Raise `UsageError` if a number of a model's constructor is below the least allowed."""
+    for name, value in numbers.items():
+        if value < least:
+            msg = f"{model}: {name} must be at least {least}, got {value}"
+            raise UsageError(msg)
+
+
+def as_training_cells(
+    embedding: Any, X: Any, *, name: str, embed_dim: int, n_genes: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return embeddings and expression of the same cells as float32 arrays.
+
+    Parameters
+    ----------
+    embedding, X
+        Matrices of shape (n_cells, embed_dim) and (n_cells, n_genes).
+    name
+        Begins the message of an error.
+    embed_dim, n_genes
+        Widths that they must have.
+
+    Raises
+    ------
+    UsageError
+        One is no finite matrix of that width, or they have not the same number of rows.
+    """
+    cells = as_matrix(embedding, name=f"{name}: embedding", n_genes=embed_dim)
+    target = as_matrix(X, name=f"{name}: X", n_genes=n_genes)
+    if len(cells) != len(target):
+        msg = f"{name}: embedding has {len(cells)} rows and X {len(target)}; pass the same cells"
+        raise UsageError(msg)
+    return cells, target
