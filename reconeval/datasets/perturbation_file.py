@@ -107,7 +107,7 @@ def load_perturbation_file(
         conditions=None if batch_key is None else np.asarray(obs[batch_key].astype(str)),
         counts=cells.counts,
         parts={name: of for name, of in parts.items() if len(of) > 1},
-        targets={name: name for name in names if name in set(cells.genes)},
+        targets={name: name for name in set(names).intersection(cells.genes)},
         refit=refit,
     )
 
@@ -129,10 +129,9 @@ def _check_groups(path: Path, labels: StrArray, key: str, control: str) -> list[
     if len(names) == 1:
         msg = f"{path}: --perturbation-key {key}: {control} alone; add perturbed cells"
         raise UsageError(msg)
-    small = [
-        f"{name} {size}" for name, size in zip(names, sizes, strict=True) if size < _LEAST_CELLS
-    ]
-    if small:
+    few = sizes < _LEAST_CELLS
+    if few.any():
+        small = [f"{name} ({size})" for name, size in zip(names[few], sizes[few], strict=True)]
         msg = (
             f"{path}: --perturbation-key {key}: fewer than {_LEAST_CELLS} cells of "
             f"{listed(small)}; leave these cells out"
