@@ -68,15 +68,7 @@ def known_cells(
     columns = _known_columns(names, vocabulary, where=where, min_genes=min_genes)
     matrix = sparse.csr_matrix(_counts(adata, where))[:, columns].astype(np.float32)
     matrix.eliminate_zeros()
-    rows = np.flatnonzero(np.diff(matrix.indptr))
-    n_empty = adata.n_obs - len(rows)
-    if not len(rows):
-        msg = f"{where}: none of the {n_empty} cells has a count in a gene that the model knows"
-        raise UsageError(msg)
-    if n_empty:
-        message = f"{where}: {n_empty} of {adata.n_obs} cells have no count in a gene that the "
-        message += "model knows; their embedding is zeros"
-        warnings.warn(message, stacklevel=3)
+    rows = _expressing(matrix, where)
     made = AnnData(
         matrix[rows],
         obs=pd.DataFrame(index=[str(row) for row in rows]),
@@ -117,6 +109,21 @@ def with_empty_cells(embedding: Any, rows: IntArray, n_cells: int, *, where: str
     whole = np.zeros((n_cells, embedding.shape[1]), dtype=np.float32)
     whole[rows] = embedding
     return whole
+
+
+def _expressing(matrix: Any, where: str) -> IntArray:
+    """Return the rows with a count, and tell how many have none."""
+    rows = np.flatnonzero(np.diff(matrix.indptr))
+    n_cells = matrix.shape[0]
+    n_empty = n_cells - len(rows)
+    if not len(rows):
+        msg = f"{where}: none of the {n_cells} cells has a count in a gene that the model knows"
+        raise UsageError(msg)
+    if n_empty:
+        message = f"{where}: {n_empty} of {n_cells} cells have no count in a gene that the model "
+        message += "knows; their embedding is zeros"
+        warnings.warn(message, stacklevel=4)
+    return rows
 
 
 def _gene_names(adata: AnnData, gene_key: str | None, where: str) -> list[str]:
