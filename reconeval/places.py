@@ -146,7 +146,9 @@ def _known(task: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     from reconeval import datasets
 
     if task == "latent_shift":
-        return datasets.perturbation_dataset_names(), _SHIFT_SPLITS
+        from reconeval.datasets.catalogue import catalogue_names
+
+        return (*datasets.perturbation_dataset_names(), *catalogue_names()), _SHIFT_SPLITS
     return datasets.dataset_names(), datasets.split_names()
 
 

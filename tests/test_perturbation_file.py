@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -261,3 +263,45 @@ def test_real_stimulated_cells():
     assert pearsonr(measured, back)[0] > 0.9
     raised = np.argsort(-measured)[:30]
     assert {"ISG15", "IFIT3", "IFI6"} <= {dataset.genes[i] for i in raised}
+
+
+def write_fetched(folder, monkeypatch):
+    """Put a file in the layout of `norman_2019` where fetched files lie."""
+    from reconeval.datasets import catalogue
+
+    monkeypatch.setenv("RECONEVAL_CACHE", str(folder))
+    source = catalogue.find_source("norman_2019")
+    rng = np.random.default_rng(0)
+    labels = ["control", "CEBPA", "CEBPB", "CEBPA_CEBPB"] * 30 + ["rare"] * 3
+    obs = pd.DataFrame({source.layout.perturbation: labels})
+    if source.layout.cell_type is not None:
+        obs[source.layout.cell_type] = "K562"
+    obs.index = [f"cell{i}" for i in range(len(obs))]
+    counts = rng.poisson(2, (len(obs), 60)).astype(np.float32)
+    var = pd.DataFrame(index=["CEBPA", *(f"G{i}" for i in range(59))])
+    folder.mkdir()
+    path = folder / "norman_2019.h5ad"
+    anndata.AnnData(counts, obs, var).write_h5ad(path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "norman_2019.h5ad.sha256").write_text(f"{sha256}  {path.name}\n")
+    return sha256
+
+
+def test_fetched_data_become_a_dataset(tmp_path, monkeypatch):
+    sha256 = write_fetched(tmp_path / "cache", monkeypatch)
+    dataset = load_perturbation_dataset("norman_2019")
+    assert (dataset.name, dataset.version, dataset.sha256) == ("norman_2019", "fetched", sha256)
+    assert dataset.control == "control"
+    assert dataset.parts == {"CEBPA_CEBPB": ("CEBPA", "CEBPB")}
+    assert set(dataset.perturbation) == {"control", "CEBPA", "CEBPB", "CEBPA_CEBPB"}
+    assert dataset.targets == {"CEBPA": "CEBPA"}
+    assert dataset.X.shape == (120, 60)
+    assert "perturbation" in perturbation_split_names(dataset)
+
+
+def test_what_was_not_fetched_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECONEVAL_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match="reconeval datasets fetch kang_2018"):
+        load_perturbation_dataset("kang_2018")
+    with pytest.raises(UsageError, match="--control: for your own file"):
+        load_perturbation_dataset("kang_2018", control="ctrl")

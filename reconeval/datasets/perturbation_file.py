@@ -1,29 +1,29 @@
-"""Read the user's own cells of several perturbations."""
+"""Read cells of several perturbations from the user's own file, or from one of the catalogue."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reconeval.datasets._descriptors import one_hot, parts_of_names, read_descriptors
 from reconeval.datasets._fitted import fit_components, fit_decoder
 from reconeval.datasets._perturbations import PerturbationDataset
+from reconeval.datasets._types import Dataset
 from reconeval.datasets.user_file import check_labels, load_user_file
 from reconeval.errors import UsageError
 from reconeval.filling import hint, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from reconeval._typing import FloatArray, StrArray
-    from reconeval.datasets._types import Dataset
 
-__all__ = ["load_perturbation_file"]
+__all__ = ["load_perturbation_file", "load_perturbation_source"]
 
 _LEAST_CELLS = 10  # of the control and of each perturbation
-_JOIN = "+"
 
 
 def load_perturbation_file(
@@ -81,19 +81,77 @@ def load_perturbation_file(
     check_labels(path, obs, "--perturbation-key", key)
     labels = np.asarray(obs[key].astype(str))
     names = _check_groups(path, labels, key, control)
-    parts = _parts(names, control)
+    parts = parts_of_names(names, control)
     descriptors = (
-        _one_hot(parts)
+        one_hot(parts)
         if descriptor_key is None
-        else _read_descriptors(path, descriptor_key, labels, parts)
+        else read_descriptors(path, descriptor_key, labels, parts)
     )
+    values = None if embedding is None else _read_embedding(path, embedding, cells)
+    return _assembled(
+        cells, labels, control, parts=parts, descriptors=descriptors, embedding=values
+    )
+
+
+def load_perturbation_source(name: str) -> PerturbationDataset:
+    """Load a fetched file of the catalogue, as `load_fetched` draws cells and genes from it.
+
+    Perturbations of fewer than 10 cells are left out. Splits are drawn as for the user's own
+    file, and the embedding is fitted as there.
+
+    Parameters
+    ----------
+    name
+        Name in the catalogue.
+
+    Returns
+    -------
+    The dataset, of version "fetched".
+
+    Raises
+    ------
+    UsageError
+        If it has not been fetched, or the file is not as its source documents it.
+    """
+    from reconeval.datasets.fetching import load_fetched
+
+    adata = load_fetched(name)
+    labels = np.asarray(adata.obs["perturbation"].astype(str))
+    kinds, sizes = np.unique(labels, return_counts=True)
+    adata = adata[np.isin(labels, kinds[sizes >= _LEAST_CELLS])].copy()
+    cells = Dataset(
+        name=name,
+        version="fetched",
+        sha256=str(adata.uns["sha256"]),
+        adata=adata,
+        cell_type_key="cell_type" if "cell_type" in adata.obs else None,
+        batch_key="condition" if "condition" in adata.obs else None,
+    )
+    labels = np.asarray(adata.obs["perturbation"].astype(str))
+    control = str(adata.uns["control"])
+    names = _check_groups(Path(name), labels, "perturbation", control)
+    parts = {single: (single,) for single in names}
+    parts |= {label: tuple(of) for label, of in adata.uns["parts"].items() if label in parts}
+    return _assembled(cells, labels, control, parts=parts, descriptors=one_hot(parts))
+
+
+def _assembled(
+    cells: Dataset,
+    labels: StrArray,
+    control: str,
+    *,
+    parts: Mapping[str, tuple[str, ...]],
+    descriptors: Mapping[str, FloatArray],
+    embedding: FloatArray | None = None,
+) -> PerturbationDataset:
+    """Put the parts together, with an embedding that is fitted on the controls for a start."""
     refit = partial(fit_components, X=cells.X)
     if embedding is not None:
-        values = _read_embedding(path, embedding, cells)
-        refit = partial(fit_decoder, X=cells.X, embedding=values)
+        refit = partial(fit_decoder, X=cells.X, embedding=embedding)
     values, decode = refit(np.flatnonzero(labels == control).astype(np.int64))
+    batches = None if cells.batch_key is None else cells.adata.obs[cells.batch_key].astype(str)
     return PerturbationDataset(
-        name=name,
+        name=cells.name,
         version=cells.version,
         sha256=cells.sha256,
         genes=cells.genes,
@@ -104,10 +162,10 @@ def load_perturbation_file(
         descriptors=descriptors,
         decode=decode,
         cell_types=cells.cell_types,
-        conditions=None if batch_key is None else np.asarray(obs[batch_key].astype(str)),
+        conditions=None if batches is None else np.asarray(batches),
         counts=cells.counts,
         parts={name: of for name, of in parts.items() if len(of) > 1},
-        targets={name: name for name in set(names).intersection(cells.genes)},
+        targets={name: name for name in set(parts).intersection(cells.genes)},
         refit=refit,
     )
 
@@ -140,101 +198,7 @@ def _check_groups(path: Path, labels: StrArray, key: str, control: str) -> list[
     return [str(name) for name in names if name != control]
 
 
-def _parts(names: Iterable[str], control: str) -> dict[str, tuple[str, ...]]:
-    """Return the single perturbations in each name: itself, or the parts of `A+B`."""
-    found = {}
-    for name in names:
-        parts = [part.strip() for part in name.split(_JOIN)]
-        # A screen of pairs writes a single one as `A+control`.
-        kept = tuple(part for part in parts if part != control)
-        found[name] = kept if all(parts) and kept else (name,)
-    return found
-
-
-def _one_hot(parts: Mapping[str, tuple[str, ...]]) -> dict[str, FloatArray]:
-    singles = sorted({part for of in parts.values() for part in of})
-    return {name: np.isin(singles, of).astype(np.float32) for name, of in parts.items()}
-
-
-def _read_descriptors(
-    path: Path, key: str, labels: StrArray, parts: Mapping[str, tuple[str, ...]]
-) -> dict[str, FloatArray]:
-    """Read a row per perturbation; a combination without one gets the sum of its parts' rows."""
-    where = f"{path}: --descriptor-key {key}"
-    group, value = _stored(path, key, where)
-    found = _by_cells(value, labels, parts, where) if group == "obsm" else _by_name(value, where)
-    rows = {name: _vector(row, name, where) for name, row in found.items()}
-    for name, of in parts.items():
-        if name not in rows and all(part in rows for part in of):
-            rows[name] = np.sum([rows[part] for part in of], axis=0)
-    missing = [name for name in parts if name not in rows]
-    if missing:
-        msg = f"{where}: none for {listed(missing)}; add a row for each perturbation"
-        raise UsageError(msg)
-    lengths = {len(rows[name]) for name in parts}
-    if len(lengths) > 1:
-        msg = f"{where}: lengths {listed(map(str, sorted(lengths)))}, expected one; make them equal"
-        raise UsageError(msg)
-    return {name: rows[name] for name in parts}
-
-
-def _by_cells(value: Any, labels: StrArray, names: Iterable[str], where: str) -> dict[str, Any]:
-    cells = np.asarray(value)
-    rows = {}
-    for name in names:
-        mine = cells[labels == name]
-        if (mine != mine[0]).any():
-            msg = (
-                f"{where}: cells of {name} differ, expected one descriptor per perturbation; "
-                "is this an embedding of cells?"
-            )
-            raise UsageError(msg)
-        rows[name] = mine[0]
-    return rows
-
-
-def _by_name(value: Any, where: str) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {str(name): row for name, row in value.items()}
-    if hasattr(value, "iterrows"):
-        return {str(name): row.to_numpy() for name, row in value.iterrows()}
-    msg = (
-        f"{where}: a {type(value).__name__}, expected a table or mapping by perturbation; "
-        "store a pandas DataFrame with the names as its index"
-    )
-    raise UsageError(msg)
-
-
-def _vector(row: Any, name: str, where: str) -> FloatArray:
-    try:
-        vector: FloatArray = np.asarray(row, dtype=np.float32)
-    except (TypeError, ValueError):
-        vector = np.empty((0, 0), dtype=np.float32)
-    if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
-        got = " ".join(str(row).split())[:40]
-        msg = f"{where}: of {name}: {got!r}, expected a vector of finite numbers; correct it"
-        raise UsageError(msg)
-    return vector
-
-
-def _stored(path: Path, key: str, where: str) -> tuple[str, Any]:
-    """Return where a key is stored, in `uns` or `obsm`, and its value."""
-    import h5py
-    from anndata.io import read_elem
-
-    with h5py.File(path) as file:
-        groups = {group: file[group] for group in ("uns", "obsm") if group in file}
-        for group, content in groups.items():
-            if key in content:
-                return group, read_elem(content[key])
-        known = [str(name) for content in groups.values() for name in content]
-    msg = f"{where}: neither in uns nor in obsm{hint(key, known)}"
-    raise UsageError(msg)
-
-
 def _read_embedding(path: Path, source: str, cells: Dataset) -> FloatArray:
-    from pathlib import Path
-
     from reconeval.embedders import read_embedding
 
     is_file = Path(source.rpartition(":")[0] or source).suffix

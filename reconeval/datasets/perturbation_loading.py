@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from reconeval.datasets.catalogue import catalogue_names
 from reconeval.datasets.loading import dataset_id, user_path
 from reconeval.datasets.manifest import read_perturbation_manifest, verify
 from reconeval.errors import UsageError
@@ -33,14 +34,14 @@ def load_perturbation_dataset(
     embedding: str | None = None,
     descriptor_key: str | None = None,
 ) -> PerturbationDataset:
-    """Load a frozen dataset of perturbed cells, or check and load the user's own `.h5ad` file.
+    """Load perturbed cells: frozen ones, fetched ones, or those of the user's own `.h5ad` file.
 
     Parameters
     ----------
     name_or_path
-        A name of `perturbation_dataset_names()`, or a path that ends in `.h5ad`. A frozen dataset
-        is loaded once per process: every call returns the same object, so copy its arrays before
-        changing them.
+        A name of `perturbation_dataset_names()`, a name of the catalogue whose file was fetched,
+        or a path that ends in `.h5ad`. A frozen dataset is loaded once per process: every call
+        returns the same object, so copy its arrays before changing them.
     perturbation_key
         Column of `obs` with the perturbation of every cell; this and all below are for the
         user's file only. A name such as `A+B` is the combination of `A` and `B`.
@@ -67,8 +68,9 @@ def load_perturbation_dataset(
     Raises
     ------
     UsageError
-        If there is no such dataset or file, a frozen file's checksum is wrong, an option is
-        given for a frozen dataset, or the user's file is unfit.
+        If there is no such dataset or file, a frozen file's checksum is wrong, data of the
+        catalogue were not fetched, an option is given for data that are not the user's own, or
+        the user's file is unfit.
     """
     options = {
         "perturbation_key": perturbation_key,
@@ -79,16 +81,25 @@ def load_perturbation_dataset(
         "embedding": embedding,
         "descriptor_key": descriptor_key,
     }
-    if name_or_path in perturbation_dataset_names():
+    names = (*perturbation_dataset_names(), *catalogue_names())
+    if name_or_path in names:
         given = [f"--{key.replace('_', '-')}" for key, value in options.items() if value]
         if given:
             msg = f"dataset {name_or_path}: {', '.join(given)}: for your own file; leave it out"
             raise UsageError(msg)
-        return _load_frozen(str(name_or_path))
-    path = user_path(name_or_path, perturbation_dataset_names())
+        return _load_named(str(name_or_path))
+    path = user_path(name_or_path, names)
     from reconeval.datasets.perturbation_file import load_perturbation_file
 
     return load_perturbation_file(path, name=dataset_id(path), **options)
+
+
+def _load_named(name: str) -> PerturbationDataset:
+    if name in perturbation_dataset_names():
+        return _load_frozen(name)
+    from reconeval.datasets.perturbation_file import load_perturbation_source
+
+    return load_perturbation_source(name)
 
 
 @cache
