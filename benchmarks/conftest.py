@@ -100,7 +100,10 @@ def record(
         scored = metric.family != "cost"
         deviation = run.deviation(metric) if scored else 0.0
         served = not (scored and run.unserved(metric))
-        row, failure = session.judge(row, run.spec, deviation=deviation, served=served)
+        excused = not served and run.case.excused(metric)
+        row, failure = session.judge(
+            row, run.spec, deviation=deviation, served=served, excused=excused
+        )
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
         request.node.user_properties.append((ROW, json.dumps(content)))

@@ -168,7 +168,13 @@ class Session:
         )
 
     def judge(
-        self, row: Row, spec: ModelSpec, *, deviation: float = 0.0, served: bool = True
+        self,
+        row: Row,
+        spec: ModelSpec,
+        *,
+        deviation: float = 0.0,
+        served: bool = True,
+        excused: bool = False,
     ) -> tuple[Row, str]:
         """Give a row its verdict.
 
@@ -183,13 +189,15 @@ class Session:
         served
             Whether the data can serve the metric; if not, the row is skipped, unless a threshold
             or the gate asks for a value.
+        excused
+            Whether a threshold may ask for a value in vain.
 
         Returns
         -------
         The row with threshold, baseline and verdict, and the failure in one line, empty if none.
         """
         metric = find(row.metric)
-        bound = self.thresholds.bound(row, spec.key, metric)
+        bound = None if excused else self.thresholds.bound(row, spec.key, metric)
         skipped = not served and bound is None
         failures = [] if skipped else shortfall(row, metric, bound)
         verdict = ""

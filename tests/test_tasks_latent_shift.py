@@ -140,7 +140,9 @@ class TestRun:
         Path("mine.h5ad").write_bytes(b"")
         result = bench(pytester, "--dataset=mine.h5ad")
         assert result.ret == 4
-        result.stderr.fnmatch_lines(["ERROR: --dataset mine.h5ad: a file of your own needs --perturbation-key*"])
+        result.stderr.fnmatch_lines(
+            ["ERROR: --dataset mine.h5ad: a file of your own needs --perturbation-key*"]
+        )
 
 
 class Linear:
@@ -274,7 +276,9 @@ class TestStart:
         for name in ("mse", "mae", "pearson_cell", "pearson_gene", "latent_mse"):
             row = run.row(find(name))
             assert np.isnan(row.value)
-            assert row.reason.startswith("which control cell a perturbed one came from is not kno")
+            assert row.reason.startswith(
+                "nobody knows which control cell became which perturbed one"
+            )
             assert run.unserved(find(name)) == row.reason
         assert run.row(find("latent_r2")).value > 0.9
         assert len(run.fits[0].model.asked) == 1

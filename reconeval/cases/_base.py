@@ -109,6 +109,10 @@ class Case(ABC):
         """Return the score of what no model of the task can do better than, None if unknown."""
         return None
 
+    def excused(self, metric: Metric) -> bool:  # noqa: ARG002  (tasks that excuse one ask)
+        """Return whether no floor asks for a metric, for want of what the user could not bring."""
+        return False
+
     def unserved(self, metric: Metric) -> str:
         """Return why even the truth, taken as a prediction, has no value; empty if it has one."""
         if metric.name not in self._unserved:

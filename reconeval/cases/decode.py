@@ -121,6 +121,10 @@ class DecodeCase(ReconstructionCase):
         parts, embed = self.thinned(), self.embedded.thinned
         return None if parts is None or embed is None else embed(parts)
 
+    def excused(self, metric: Metric) -> bool:
+        """Return whether a metric needs the embedding of other cells than those stored."""
+        return "counts" in metric.needs and self.embedded.thinned is None
+
     def _inputs(self, embedding: FloatArray) -> Inputs:
         obs = self.dataset.adata.obs.iloc[self.split.test]
         return Inputs({"embedding": embedding.copy()}, {"obs": obs.copy()})

@@ -121,8 +121,8 @@ class LatentShiftCase(Case):
         if metric.family != "statistical":
             return pair
         if metric.paired and not self.paired:
-            msg = "which control cell a perturbed one came from is not known, so no predicted "
-            msg += "cell has a measured one to be compared with"
+            msg = "nobody knows which control cell became which perturbed one, so cells cannot be "
+            msg += "compared one by one"
             raise Undefined(msg)
 
         def build() -> Pair:
