@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from reconeval.errors import UsageError
-from reconeval.filling import listed
+from reconeval.filling import hint, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +109,36 @@ class OneHot:
                 warnings.warn(msg, UserWarning, stacklevel=4)
             blocks.append(block)
         return np.hstack(blocks)
+
+    def row(self, categories: Mapping[str, str], *, name: str) -> npt.NDArray[np.float32]:
+        """Return the columns of one cell.
+
+        Parameters
+        ----------
+        categories
+            The category of each covariate.
+        name
+            Begins the message of an error.
+
+        Returns
+        -------
+        Array of shape (width,), float32.
+
+        Raises
+        ------
+        UsageError
+            The covariates are others, or training did not have the category of one.
+        """
+        if set(categories) != set(self.shares):
+            got, expected = listed(sorted(categories)), listed(self.shares)
+            msg = f"{name}: got categories of {got}, expected those of {expected}"
+            raise UsageError(msg)
+        for covariate, of in self.shares.items():
+            if str(categories[covariate]) not in of:
+                msg = f"{name}: training had no {covariate} {categories[covariate]!r}"
+                raise UsageError(msg + hint(str(categories[covariate]), of, "it had"))
+        ones = [k == str(categories[c]) for c, of in self.shares.items() for k in of]
+        return np.array(ones, dtype=np.float32)
 
 
 def _column(obs: pd.DataFrame | None, covariate: str, name: str) -> Any:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["as_training_cells", "check_least"]
+__all__ = ["as_training_cells", "check_counts", "check_least"]
 
 
 def check_least(model: str, least: float, **numbers: float) -> None:
@@ -47,3 +47,13 @@ def as_training_cells(
         msg = f"{name}: embedding has {len(cells)} rows and X {len(target)}; pass the same cells"
         raise UsageError(msg)
     return cells, target
+
+
+def check_counts(X: npt.NDArray[np.float32], *, name: str) -> None:
+    """Raise `UsageError` if a matrix is not of counts; `name` begins the message."""
+    if not ((X >= 0) & (X == X.round())).all():
+        msg = (
+            f"{name}: distribution='nb_gene' got values that are not counts; pass raw counts, "
+            "or take distribution='normal' for log-normalised data"
+        )
+        raise UsageError(msg)

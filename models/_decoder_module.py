@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     F32 = npt.NDArray[np.float32]
 
-__all__ = ["DecoderModule", "PairedCells"]
+__all__ = ["Decoder", "DecoderModule", "PairedCells", "WithCovariates"]
 
 
 class PairedCells(LightningDataModule):
@@ -66,8 +66,8 @@ class PairedCells(LightningDataModule):
         return DataLoader(cells, sampler=rows, batch_size=None)
 
 
-class DecoderModule(LightningModule):
-    """A network from standardised inputs to genes, its output activation, and how to fit it.
+class Decoder(nn.Module):
+    """A network from standardised inputs to genes, and its output activation.
 
     The embedding is centred and divided by its overall standard deviation, one number, so that
     the dimensions keep their proportions; one-hot columns are centred. The network's output is
@@ -82,8 +82,8 @@ class DecoderModule(LightningModule):
         Width of the embedding and the one-hot columns together.
     n_genes
         Number of genes.
-    distribution, activation, learning_rate
-        As for `MLPDecoder`.
+    activation
+        A key of `INVERSES`.
     """
 
     centre: Tensor
@@ -91,25 +91,15 @@ class DecoderModule(LightningModule):
     start: Tensor
 
     def __init__(
-        self,
-        network: nn.Module,
-        n_inputs: int,
-        n_genes: int,
-        *,
-        distribution: Distribution,
-        activation: OutputActivation,
-        learning_rate: float,
+        self, network: nn.Module, n_inputs: int, n_genes: int, *, activation: OutputActivation
     ) -> None:
         super().__init__()
         self.network = network
         self.activation = ACTIVATIONS[activation]()
-        self.log_scale = log_scale_for(distribution, n_genes)
         self.register_buffer("centre", torch.zeros(n_inputs))
         self.register_buffer("spread", torch.ones(n_inputs))
         self.register_buffer("start", torch.zeros(n_genes))
         self._inverse = INVERSES[activation]
-        self._loss = LOSSES[distribution]
-        self._learning_rate = learning_rate
 
     def begin(self, inputs: F32, X: F32, *, embed_dim: int) -> None:
         """Learn the constants of standardisation and of the mean cell.
@@ -133,6 +123,59 @@ class DecoderModule(LightningModule):
         """Return the predicted mean, (n_cells, n_genes), of inputs (n_cells, n_inputs)."""
         change = self.network((inputs - self.centre) / self.spread)
         out: Tensor = self.activation(self.start + change)
+        return out
+
+
+class WithCovariates(nn.Module):
+    """A decoder that takes the embedding alone, for cells of the same covariates.
+
+    Parameters
+    ----------
+    decoder
+        Maps (n_cells, embed_dim + width) to (n_cells, n_genes).
+    row
+        Array of shape (width,), the one-hot columns.
+    """
+
+    row: Tensor
+
+    def __init__(self, decoder: Decoder, row: F32) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.register_buffer("row", torch.tensor(row))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return the predicted mean, (n_cells, n_genes), of an embedding (n_cells, embed_dim)."""
+        rows = self.row.expand(len(embedding), -1)
+        out: Tensor = self.decoder(torch.cat([embedding, rows], dim=1))
+        return out
+
+
+class DecoderModule(LightningModule):
+    """A decoder and how to fit it.
+
+    Parameters
+    ----------
+    decoder
+        What to fit.
+    n_genes
+        Number of genes.
+    distribution, learning_rate
+        As for `MLPDecoder`.
+    """
+
+    def __init__(
+        self, decoder: Decoder, n_genes: int, *, distribution: Distribution, learning_rate: float
+    ) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.log_scale = log_scale_for(distribution, n_genes)
+        self._loss = LOSSES[distribution]
+        self._learning_rate = learning_rate
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the predicted mean, (n_cells, n_genes), of inputs (n_cells, n_inputs)."""
+        out: Tensor = self.decoder(inputs)
         return out
 
     def training_step(self, batch: list[Tensor]) -> Tensor:

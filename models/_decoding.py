@@ -12,15 +12,15 @@ from reconeval.errors import UsageError
 from reconeval.quiet import quiet
 
 from ._covariates import OneHot
-from ._decoder_checks import as_training_cells, check_least
-from ._decoder_module import DecoderModule, PairedCells
+from ._decoder_checks import as_training_cells, check_counts, check_least
+from ._decoder_module import Decoder, DecoderModule, PairedCells, WithCovariates
 from ._files import load_arrays, save_arrays
 from ._training import fit, in_batches
 from .likelihoods import Distribution, activations_for
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import pandas as pd
@@ -157,7 +157,7 @@ class TrainedDecoder:
         with quiet(enable_progress_bar), torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             module = self._module(one_hot)
-            module.begin(*cells, embed_dim=self.embed_dim)
+            module.decoder.begin(*cells, embed_dim=self.embed_dim)
             self.losses = fit(
                 module,
                 data,
@@ -196,6 +196,29 @@ class TrainedDecoder:
         cells = as_matrix(embedding, name=f"{where}: embedding", n_genes=self.embed_dim)
         inputs = np.hstack([cells, self.one_hot.encode(obs, len(cells), name=where)])
         return in_batches(module, module, inputs, width=self.n_genes, rows=self.rows_at_once)
+
+    def decoder_network(self, covariates: Mapping[str, str] | None = None) -> nn.Module:
+        """Return the trained network, as `reconeval.adapters.frozen.freeze_decoder` asks for it.
+
+        Parameters
+        ----------
+        covariates
+            The category of each covariate, the same for all cells; needed with `covariates`.
+
+        Returns
+        -------
+        Module from (n_cells, embed_dim) to (n_cells, n_genes).
+
+        Raises
+        ------
+        RuntimeError
+            The model is not trained.
+        UsageError
+            A covariate has no category, or one that training did not have.
+        """
+        decoder = self._trained().decoder
+        row = self.one_hot.row(covariates or {}, name=f"{self.name}.decoder_network")
+        return WithCovariates(decoder, row) if self.covariates else decoder
 
     def to(self, device: str | torch.device) -> Self:
         """Move the trained model to a device such as `cpu` or `cuda`, and return it."""
@@ -238,12 +261,11 @@ class TrainedDecoder:
 
     def _module(self, one_hot: OneHot) -> DecoderModule:
         n_inputs = self.embed_dim + one_hot.width
+        network = self._network(n_inputs)
         return DecoderModule(
-            self._network(n_inputs),
-            n_inputs,
+            Decoder(network, n_inputs, self.n_genes, activation=self.output_activation),
             self.n_genes,
             distribution=self.distribution,
-            activation=self.output_activation,
             learning_rate=self.learning_rate,
         )
 
@@ -253,15 +275,8 @@ class TrainedDecoder:
         cells, target = as_training_cells(
             embedding, X, name=name, embed_dim=self.embed_dim, n_genes=self.n_genes
         )
-        if (
-            self.distribution == "nb_gene"
-            and not ((target >= 0) & (target == target.round())).all()
-        ):
-            msg = (
-                f"{name}: distribution='nb_gene' got values that are not counts; pass raw "
-                "counts, or take distribution='normal' for log-normalised data"
-            )
-            raise UsageError(msg)
+        if self.distribution == "nb_gene":
+            check_counts(target, name=name)
         return np.hstack([cells, one_hot.encode(obs, len(cells), name=name)]), target
 
     def _validation(

@@ -241,6 +241,20 @@ class ReconAE:
         width = self.options.input_dim
         return in_batches(module, module.decode, latent, totals, width=width)
 
+    @property
+    def embed_dim(self) -> int:
+        """Width of the latent space."""
+        return self.options.n_latent
+
+    def decoder_network(self) -> torch.nn.Module:
+        """Return the trained decoder, for `reconeval.adapters.frozen.freeze_decoder`."""
+        module = self._trained()
+        if self.options.library_size_mode != "none":
+            mode = self.options.library_size_mode
+            msg = f"ReconAE with library_size_mode={mode!r} decodes with the total of each cell, "
+            raise UsageError(msg + "which an embedding does not have; take 'none'")
+        return torch.nn.Sequential(module.decoder, module.activation)
+
     def to(self, device: str | torch.device) -> Self:
         """Move the trained model to a device such as `cpu` or `cuda`, and return it."""
         self._trained().to(device)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
 
     import numpy.typing as npt
+    from torch import nn
 
 __all__ = ["ReconPCA"]
 
@@ -111,6 +112,22 @@ class ReconPCA:
         mean = self._trained()
         latent = as_matrix(Z, name="ReconPCA.decode: Z", n_genes=self.n_components)
         return latent @ self.components + mean
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the coordinates."""
+        return self.n_components
+
+    def decoder_network(self) -> nn.Linear:
+        """Return `decode` as a module of torch, for `reconeval.adapters.frozen.freeze_decoder`."""
+        import torch
+
+        mean = self._trained()
+        linear = torch.nn.Linear(*self.components.shape)
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(self.components.T))
+            linear.bias.copy_(torch.tensor(mean))
+        return linear
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trained model to one safetensors file."""
