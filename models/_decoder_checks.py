@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["as_training_cells", "check_counts", "check_least"]
+__all__ = ["as_training_cells", "check_choice", "check_counts", "check_least"]
 
 
 def check_least(model: str, least: float, **numbers: float) -> None:
@@ -20,6 +20,13 @@ def check_least(model: str, least: float, **numbers: float) -> None:
         if value < least:
             msg = f"{model}: {name} must be at least {least}, got {value}"
             raise UsageError(msg)
+
+
+def check_choice(model: str, option: str, got: str, choices: tuple[str, ...]) -> None:
+    """Raise `UsageError` if an option of a model's constructor has a value that is no choice."""
+    if got not in choices:
+        msg = f"{model}: {option} is {got!r}, expected {' or '.join(choices)}"
+        raise UsageError(msg)
 
 
 def as_training_cells(
@@ -51,7 +58,7 @@ def as_training_cells(
 
 def check_counts(X: npt.NDArray[np.float32], *, name: str) -> None:
     """Raise `UsageError` if a matrix is not of counts; `name` begins the message."""
-    if not ((X >= 0) & (X == X.round())).all():
+    if not ((X >= 0) & (X.round() == X)).all():
         msg = (
             f"{name}: distribution='nb_gene' got values that are not counts; pass raw counts, "
             "or take distribution='normal' for log-normalised data"

@@ -12,7 +12,7 @@ from reconeval.errors import UsageError
 from reconeval.quiet import quiet
 
 from ._covariates import OneHot
-from ._decoder_checks import as_training_cells, check_counts, check_least
+from ._decoder_checks import as_training_cells, check_choice, check_counts, check_least
 from ._decoder_module import Decoder, DecoderModule, PairedCells, WithCovariates
 from ._files import load_arrays, save_arrays
 from ._training import fit, in_batches
@@ -77,10 +77,11 @@ class TrainedDecoder:
         if isinstance(covariates, str):
             msg = f"{self.name}: covariates is {covariates!r}, expected a list: [{covariates!r}]"
             raise UsageError(msg)
-        self._expect("distribution", distribution, get_args(Distribution))
+        check_choice(self.name, "distribution", distribution, get_args(Distribution))
         activations = activations_for(distribution)
         if output_activation is not None:
-            self._expect("output_activation", output_activation, activations)
+            option = f"output_activation with {distribution!r}"
+            check_choice(self.name, option, output_activation, activations)
         self.embed_dim = embed_dim
         self.n_genes = n_genes
         self.covariates = tuple(covariates)
@@ -295,10 +296,3 @@ class TrainedDecoder:
             msg = f"{self.name} is not trained: call train(embedding, X) first"
             raise RuntimeError(msg)
         return self.module
-
-    def _expect(self, name: str, got: str, choices: tuple[str, ...]) -> None:
-        if got not in choices:
-            msg = f"{self.name}: {name} is {got!r}, expected {' or '.join(choices)}"
-            if name == "output_activation":
-                msg += f" with {self.distribution!r}"
-            raise UsageError(msg)
