@@ -15,6 +15,7 @@ import pytest
 import torch  # noqa: F401
 from sklearn.linear_model import LogisticRegression  # noqa: F401
 
+import reconeval.contract  # noqa: F401  (likewise)
 from tests.conftest import ROOT, data_file
 
 PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")

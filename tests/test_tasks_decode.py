@@ -12,6 +12,7 @@ import pytest
 import torch  # noqa: F401
 from sklearn.linear_model import LogisticRegression  # noqa: F401
 
+import reconeval.contract  # noqa: F401  (likewise)
 from reconeval.cases import DecodeCase
 from reconeval.datasets import load_dataset, make_split
 from reconeval.embedders import write_embedding
