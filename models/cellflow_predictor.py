@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CellFlowPredictor"]
 
 # Cells are predicted that many at a time: JAX compiles anew for each number of rows.
-_CHUNK = 128
+_CHUNK = 32
 
 
 class CellFlowPredictor:
@@ -45,7 +45,8 @@ class CellFlowPredictor:
     n_condition
         Width of the embedding of perturbation and covariates.
     flow_noise
-        Standard deviation of the noise along a path.
+        Standard deviation of the noise along a path, relative to that of all training values:
+        the embedding is divided by it, so that no option depends on an embedding's scale.
     time_max_period
         Highest frequency in the encoding of time, in radians; time goes from 0 to 1. With the
         package's default of 10 000 the flow is so rough that its solution differs in the second
@@ -68,7 +69,7 @@ class CellFlowPredictor:
         *,
         n_hidden: int = 256,
         n_condition: int = 32,
-        flow_noise: float = 0.1,
+        flow_noise: float = 0.5,
         time_max_period: int = 10,
         lr: float = 1e-3,
         seed: int = 0,
@@ -85,6 +86,7 @@ class CellFlowPredictor:
         self.covariates: dict[str, list[str]] = {}
         self._flow: Any = None
         self._device: Any = None
+        self._scale = 1.0
 
     def train(
         self,
@@ -94,7 +96,7 @@ class CellFlowPredictor:
         *,
         cell_type: Any = None,
         condition: Any = None,
-        iterations: int = 2000,
+        iterations: int = 1000,
         batch_size: int = 128,
         accelerator: str = "auto",
         enable_progress_bar: bool = False,
@@ -141,10 +143,12 @@ class CellFlowPredictor:
         covariates = {key: sorted(set(value)) for key, value in labels.items()}
         device = device_of(accelerator)
         with silence(enable_progress_bar), on(device):
-            cells = cells_of(ctrl, pert, cov, labels, covariates)
+            scale = float(np.concatenate([ctrl, pert]).std()) or 1.0
+            cells = cells_of(ctrl / scale, pert / scale, cov, labels, covariates)
             flow = self._build(cells, list(covariates), self.seed if seed is None else seed)
             flow.train(iterations, batch_size=batch_size, valid_freq=iterations + 2)
         self.covariates, self._flow, self._device = covariates, flow, device
+        self._scale = scale
 
     def predict(
         self, ctrl_emb: Any, pert_cov: Any, *, cell_type: Any = None, condition: Any = None
@@ -187,9 +191,9 @@ class CellFlowPredictor:
             for condition_of, rows in conditions(cov, known):
                 for start in range(0, len(rows), _CHUNK):
                     chunk = rows[start : start + _CHUNK]
-                    filled = ctrl[np.resize(chunk, _CHUNK)]
-                    moved = self._flow.solver.predict(filled, condition_of)
-                    out[chunk] = np.asarray(moved)[: len(chunk)]
+                    filled = ctrl[np.resize(chunk, _CHUNK)] / np.float32(self._scale)
+                    moved = np.asarray(self._flow.solver.predict(filled, condition_of))
+                    out[chunk] = moved[: len(chunk)] * np.float32(self._scale)
         return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -201,7 +205,7 @@ class CellFlowPredictor:
         arrays = {
             name: np.asarray(value) for name, value in flatten_dict(state.params, sep="/").items()
         }
-        config = {**self._settings, "covariates": self.covariates}
+        config = {**self._settings, "covariates": self.covariates, "scale": self._scale}
         save_arrays(path, arrays, model="CellFlowPredictor", config=config)
 
     @classmethod
@@ -210,7 +214,7 @@ class CellFlowPredictor:
         from flax.traverse_util import unflatten_dict
 
         arrays, config = load_arrays(path, model="CellFlowPredictor")
-        covariates = config.pop("covariates")
+        covariates, scale = config.pop("covariates"), config.pop("scale")
         model = cls(**config)
         device = device_of("auto")
         with silence(), on(device):
@@ -229,6 +233,7 @@ class CellFlowPredictor:
             flow.solver.vf_state_inference = state.replace(params=unflatten_dict(params, sep="/"))
             flow.solver.is_trained = True
         model.covariates, model._flow, model._device = covariates, flow, device
+        model._scale = scale
         return model
 
     @property

@@ -203,12 +203,13 @@ def test_cellflow_moves_cells_as_its_own_predict_does():
         {"perturbation": "control", "cell_type": "T", "is_control": True},
         index=[str(i) for i in range(rows.sum())],
     )
-    controls = AnnData(obs=obs, obsm={"X_emb": CELLS.ctrl[rows].astype(np.float32)})
+    controls = AnnData(obs=obs, obsm={"X_emb": (CELLS.ctrl[rows] / model._scale).astype("f4")})
     controls.uns = model._flow.adata.uns
     table = pd.DataFrame(
         {"perturbation": [wanted], "cell_type": ["T"], "is_control": [False], "id": ["q"]}
     )
     theirs = model._flow.predict(controls, table, sample_rep="X_emb", condition_id_key="id")["q"]
+    theirs = theirs * model._scale
     ours = model.predict(CELLS.ctrl[rows], CELLS.cov[rows], cell_type=CELLS.types[rows])
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)  # of the ODE's solver
 
