@@ -35,6 +35,41 @@ class Slow:
         return (X - self.mean) @ self.axes.T @ self.axes + self.mean
 """
 
+PREDICTOR_SECONDS = 60
+PREDICTOR = """
+import numpy as np
+
+
+class Linear:
+    effect = None
+
+    def train(self, ctrl_emb, pert_emb, pert_cov):
+        self.effect = np.linalg.lstsq(pert_cov, pert_emb - ctrl_emb, rcond=None)[0]
+
+    def predict(self, ctrl_emb, pert_cov):
+        if self.effect is None:
+            raise RuntimeError("train the model first")
+        return (ctrl_emb + pert_cov @ self.effect).astype(np.float32)
+"""
+
+
+def test_default_run_of_a_predictor(tmp_path: Path) -> None:
+    """All that a predictor is run on by default takes under a minute beyond its training."""
+    (tmp_path / "linear.py").write_text(PREDICTOR)
+    arguments = ["-m", "pytest", "--pyargs", "reconeval.benchmarks", "--model", "linear:Linear"]
+    arguments += ["--results=out.json", "-p", "no:cacheprovider"]
+    command = [sys.executable, *arguments]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    wall = time.perf_counter() - start
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    training = sum(row["value"] for row in rows if row["metric"] == "train_seconds")
+    places = {f"{row['dataset']}/{row['split']}" for row in rows}
+    print(f"{wall - training:.1f} s beyond {training:.1f} s of training, on {', '.join(places)}")
+    assert places == {"latent_synthetic/iid", "immune_shift/iid", "immune_shift/perturbation"}
+    assert wall - training < PREDICTOR_SECONDS
+
 
 def test_harness_overhead(tmp_path: Path) -> None:
     """A whole process, from the start of Python to the last line, on one dataset and split."""
