@@ -137,7 +137,8 @@ def _read(paths: dict[str, Path]) -> tuple[dict[str, AnnData], dict[str, str]]:
 
 def _pair(args: argparse.Namespace, cells: dict[str, AnnData], paths: dict[str, Path]) -> Pair:
     """Align truth and prediction; an error says which file is which."""
-    from reconeval.metrics.prepared import measured, pair_of
+    from reconeval.metrics.measured import measured
+    from reconeval.metrics.prepared import pair_of
 
     try:
         truth = measured(
