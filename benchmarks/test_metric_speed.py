@@ -18,8 +18,8 @@ import pytest
 
 from reconeval.benchmarks.plain_metrics import GENES, N_GENES, PLAIN, Cells
 from reconeval.metrics import METRICS
-from reconeval.metrics.biological import table
-from reconeval.metrics.perturbational import PERTURBATIONAL, PerturbationPair, PerturbationTruth
+from reconeval.metrics.gene_sets import GeneSets
+from reconeval.metrics.perturbational import PerturbationPair, PerturbationTruth
 from reconeval.metrics.registry import score
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ import numpy as np
 from reconeval.benchmarks import test_metric_speed as speed
 from reconeval.timing import Usage
 cells = speed.Cells(*(np.load(f"{sys.argv[1]}/{name}.npy") for name in speed.Cells._fields))
-speed.use(speed.gene_sets(), speed.pytest.MonkeyPatch())
+sets = speed.gene_sets()
 with Usage(interval=0.002) as usage:
-    pair = speed.PerturbationPair(speed.prepare(cells), cells.prediction)
+    pair = speed.PerturbationPair(speed.prepare(cells, sets), cells.prediction)
     for name in speed.SUITE:
         speed.by_reconeval(name, pair)
 print(usage.peak_rss_mb)
@@ -81,23 +81,28 @@ def gene_sets() -> dict[str, Any]:
     }
 
 
-def use(sets: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
-    """Put the drawn sets in the place of those that ship with the package."""
-    for name, content in sets.items():
-        patch.setattr(table, name, lambda content=content: content)
-
-
 SUITE = tuple(PLAIN)
-METRIC = {m.name: m for m in (*METRICS.values(), *table.BIOLOGICAL, *PERTURBATIONAL)}
 
 
 def by_reconeval(name: str, pair: PerturbationPair) -> float:
-    return score(METRIC[name], pair).value
+    return score(METRICS[name], pair).value
 
 
-def prepare(cells: Cells) -> PerturbationTruth:
-    labels = ["perturbed"] * len(cells.truth)
-    return PerturbationTruth(cells.truth, GENES, perturbations=labels, reference=cells.reference)
+def prepare(cells: Cells, sets: dict[str, Any]) -> PerturbationTruth:
+    s_genes, g2m_genes = sets["_cell_cycle_genes"]
+    drawn = GeneSets(
+        s_genes=s_genes,
+        g2m_genes=g2m_genes,
+        gene_sets=sets["_hallmark"],
+        cytokine_dict=sets["_cytokine_programmes"],
+    )
+    return PerturbationTruth(
+        cells.truth,
+        GENES,
+        perturbations=["perturbed"] * len(cells.truth),
+        reference=cells.reference,
+        gene_sets=drawn,
+    )
 
 
 class Figures(NamedTuple):
@@ -126,7 +131,7 @@ def figures() -> Iterator[Figures]:
         return value
 
     def one_round(cells: Cells, sets: dict[str, Any]) -> None:
-        truth = prepare(cells)
+        truth = prepare(cells, sets)
         pairs = [PerturbationPair(truth, cells.prediction) for _ in range(2)]
         for name, compute in PLAIN.items():
             found.expected[name] = clock(found.plain, name, lambda: compute(cells, sets))  # noqa: B023
@@ -134,10 +139,9 @@ def figures() -> Iterator[Figures]:
             for best, pair in zip((found.pair, found.further), pairs, strict=True):
                 found.got[name] = clock(best, name, lambda: by_reconeval(name, pair))  # noqa: B023
 
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scanpy's, of what it will change one day
         sets = gene_sets()
-        use(sets, patch)
         cells = draw_cells(N_CELLS)
         one_round(Cells(*(part[:200] for part in cells)), sets)  # loads the libraries
         for seconds in found[2:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -131,12 +132,25 @@ def check_results_path(path: Path, *, option: str = "--results") -> None:
     if not folder.is_dir():
         msg = f"{option} {path}: folder {folder} does not exist; create it first"
         raise UsageError(msg)
-    if path.is_dir() or not os.access(folder, os.W_OK):
-        msg = f"{option} {path}: cannot be written there; name a file in a folder of your own"
-        raise UsageError(msg)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=folder) as probe:  # permissions alone do not tell
+            probe.write(bytes(4096))
+    except OSError as error:
+        raise _unwritable(path, option, error) from error
 
 
-def write_results(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> None:
+def _unwritable(path: Path, option: str, error: OSError) -> UsageError:
+    why = error.strerror or type(error).__name__
+    return UsageError(
+        f"{option} {path}: cannot be written there ({why}); name a file in a folder of your own"
+    )
+
+
+def write_results(
+    path: Path, rows: Sequence[Row], run: Mapping[str, Any], *, option: str = "--results"
+) -> None:
     """Write rows as a tidy table, by the path's ending, never half.
 
     Parameters
@@ -147,18 +161,27 @@ def write_results(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> No
         One line or record each.
     run
         Versions, machine, command line, start and duration of the run.
+    option
+        What the user gave the path as.
 
     Raises
     ------
     UsageError
-        If the ending is none of the three.
+        If the ending is none of the three, or the file cannot be written.
     """
-    check_results_path(path)
+    check_results_path(path, option=option)
+    try:
+        atomic_write(path, _content(path, rows, run))
+    except OSError as error:  # such as a disk that is full by now
+        raise _unwritable(path, option, error) from error
+
+
+def _content(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> bytes:
+    """Return the file's bytes, by the path's ending."""
     records = [row.to_dict() for row in rows]
     if path.suffix == ".json":
         document = {"schema": SCHEMA, "run": dict(run), "rows": records}
-        atomic_write(path, json.dumps(document, indent=1, allow_nan=False).encode())
-        return
+        return json.dumps(document, indent=1, allow_nan=False).encode()
     import pandas as pd
 
     names = [field.name for field in dataclasses.fields(Row)]
@@ -169,10 +192,10 @@ def write_results(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> No
         "boolean"
     )
     if path.suffix == ".csv":
-        atomic_write(path, table.to_csv(index=False).encode())
-        return
+        return table.to_csv(index=False).encode()
     table.attrs = {"reconeval": {"schema": SCHEMA, "run": dict(run)}}
-    atomic_write(path, table.to_parquet(index=False))
+    content: bytes = table.to_parquet(index=False)
+    return content
 
 
 def atomic_write(path: Path, content: bytes) -> None:

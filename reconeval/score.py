@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from datetime import UTC, datetime
@@ -12,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from reconeval.errors import UsageError
 from reconeval.filling import hint
 from reconeval.rows import Row, check_results_path, write_results
+from reconeval.score_files import check_options, make_pair, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from anndata import AnnData
 
     from reconeval.metrics.pair import Pair
     from reconeval.metrics.registry import Metric, Score
@@ -25,15 +25,9 @@ __all__ = ["add_arguments", "run"]
 
 _EPILOG = """\
 X of all files: log1p of counts per 10 000, the same genes in any order. Cells are matched by
-name, or by position where the names have nothing in common.
+name, or by position where the names have nothing in common. The table of --targets has columns
+perturbation and gene, separated by commas or, in a .tsv, by tabs.
 exit codes: 0 scored, 4 bad usage"""
-# A file's place on the command line -> what the library calls its cells.
-_FILES = {
-    "truth": "adata_true",
-    "prediction": "adata_pred",
-    "reference": "adata_ctrl",
-    "train": "adata_train",
-}
 _WIDE = 200  # columns of a table that goes to a file: one line per metric
 # What a metric may lack -> what would give it.
 _OPTIONS = {
@@ -59,11 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cell-type-key", metavar="COLUMN", help="column of the truth's obs with cell types")
     add("--perturbation-key", metavar="COLUMN", help="column of obs with the perturbation")
     add("--covariate-key", metavar="COLUMN", help="column of obs within which effects are taken")
-    add("--control", default="control", help="label of control cells in --train (%(default)s)")
+    add(
+        "--control",
+        default="control",
+        help="label of control cells in --train, '' for none (%(default)s)",
+    )
+    add("--targets", type=Path, metavar="FILE", help="table: perturbation, gene it targets")
     add("--metrics", metavar="NAMES", help="comma-separated metrics (all that are possible)")
     add("--metric-family", metavar="NAMES", help="comma-separated families of metrics (all)")
     add("--device", default="cpu", help="where dense work is done, cpu or cuda (%(default)s)")
-    add("--seed", type=int, default=0, help="of folds, halves and subsamples (%(default)s)")
+    add("--seed", type=_seed, default=0, help="of folds, halves and subsamples (%(default)s)")
     add("--out", type=Path, metavar="FILE", help="write the scores: .json, .csv or .parquet")
 
 
@@ -82,23 +81,27 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     UsageError
-        If a file, a key or a metric cannot be used, or genes or cells do not fit each other.
+        If a file, a key or a metric cannot be used, genes or cells do not fit each other, or the
+        scores cannot be written where they should.
     """
     start = time.time()
     if args.out is not None:
         check_results_path(args.out, option="--out")
     chosen = _chosen(args.metrics, args.metric_family)
-    paths = {name: getattr(args, name) for name in _FILES if getattr(args, name) is not None}
-    cells, sha256 = _read(paths)
-    pair = _pair(args, cells, paths)
+    check_options(args)
+    cells, sha256 = read_files(args)
+    pair = make_pair(args, cells)
     possible, left_out = _possible(chosen, pair, named=args.metrics is not None)
     scores = dict(_scores(possible, pair))
-    rows = [_row(args, metric, scores[metric.name], pair, sha256["truth"]) for metric in possible]
-    _print(f"{args.prediction} against {args.truth}, {_size(pair)}", rows, possible)
+    entries = [(_entry(metric), scores[metric.name]) for metric in possible]
+    entries += _counts(pair, possible)
+    rows = [_row(args, pair, sha256["truth"], found, **entry) for entry, found in entries]
+    _print(f"{args.prediction} against {args.truth}, {_size(pair)}", rows)
     for lack, names in left_out.items():
         print(f"left out for want of {lack}: {', '.join(names)}")
     if args.out is not None:
-        write_results(args.out, rows, _environment(args, paths, sha256, start))
+        run_of = _environment(args, sha256, start)
+        write_results(args.out, rows, run_of, option="--out")
         print(f"scores written to {args.out}")
     return 0
 
@@ -108,12 +111,12 @@ def _chosen(names: str | None, families: str | None) -> list[Metric]:
     from reconeval.metrics import METRICS, get_metric
 
     known = dict.fromkeys(metric.family for metric in METRICS.values())
-    wanted = known if families is None else dict.fromkeys(_split(families))
+    wanted = known if families is None else dict.fromkeys(_split("--metric-family", families))
     for family in wanted:
         if family not in known:
             msg = f"--metric-family {families}: no family {family!r}{hint(family, known, 'known:')}"
             raise UsageError(msg)
-    metrics = METRICS.values() if names is None else map(get_metric, _split(names))
+    metrics = METRICS.values() if names is None else map(get_metric, _split("--metrics", names))
     chosen = {metric.name: metric for metric in metrics if metric.family in wanted}
     if not chosen:
         msg = f"--metrics {names} --metric-family {families}: no metric is in both; drop one option"
@@ -121,45 +124,20 @@ def _chosen(names: str | None, families: str | None) -> list[Metric]:
     return list(chosen.values())
 
 
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+def _split(option: str, names: str) -> list[str]:
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        msg = f"{option} {names}: names nothing, expected names separated by commas"
+        raise UsageError(msg)
+    return found
 
 
-def _read(paths: dict[str, Path]) -> tuple[dict[str, AnnData], dict[str, str]]:
-    """Read the files; returns cells and sha256 by what they are."""
-    from reconeval.datasets.user_file import read_cells
-
-    cells, sha256 = {}, {}
-    for name, path in paths.items():
-        sha256[name], cells[name] = read_cells(path, predicted=name == "prediction")
-    return cells, sha256
-
-
-def _pair(args: argparse.Namespace, cells: dict[str, AnnData], paths: dict[str, Path]) -> Pair:
-    """Align truth and prediction; an error says which file is which."""
-    from reconeval.metrics.prepared import measured, pair_of
-
-    try:
-        truth = measured(
-            cells["truth"],
-            cells.get("reference"),
-            adata_train=cells.get("train"),
-            cell_type_key=args.cell_type_key,
-            perturbation_key=args.perturbation_key,
-            covariate_key=args.covariate_key,
-            control=args.control,
-            use_rep=args.embedding,
-            device=args.device,
-            seed=args.seed,
-        )
-        return pair_of(truth, cells["prediction"])
-    except UsageError as error:
-        named = {_FILES[name]: path for name, path in paths.items() if _FILES[name] in str(error)}
-        which = ", ".join(f"{name} is {path}" for name, path in named.items())
-        if not which:
-            raise
-        msg = f"{error} ({which})"
-        raise UsageError(msg) from error
+def _seed(text: str) -> int:
+    """Read `--seed`."""
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 32):
+        msg = f"{text!r} is no seed, expected a whole number from 0 to 2**32 - 1"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _possible(
@@ -203,8 +181,8 @@ def _scores(metrics: Sequence[Metric], pair: Pair) -> Iterator[tuple[str, Score]
             bar.advance(task)
 
 
-def _row(args: argparse.Namespace, metric: Metric, score: Score, pair: Pair, sha256: str) -> Row:
-    perturbed = metric.family == "perturbational"
+def _row(args: argparse.Namespace, pair: Pair, sha256: str, score: Score, **entry: Any) -> Row:
+    perturbed = entry["family"] == "perturbational"
     return Row(
         model=args.prediction.stem,
         spec=str(args.prediction),
@@ -213,18 +191,36 @@ def _row(args: argparse.Namespace, metric: Metric, score: Score, pair: Pair, sha
         dataset_version="user",
         dataset_sha256=sha256,
         split="all",
-        metric=metric.name,
-        metric_version=metric.version,
-        family=metric.family,
         value=score.value,
         low=score.value,
         high=score.value,
         n=len(pair.truth.X),
         seeds=1,
-        unit=metric.unit,
-        higher_is_better=metric.higher_is_better,
         reason=score.reason,
+        **entry,
     )
+
+
+def _entry(metric: Metric) -> dict[str, Any]:
+    """Return what a row says of a metric."""
+    return {
+        "metric": metric.name,
+        "metric_version": metric.version,
+        "family": metric.family,
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+    }
+
+
+def _counts(pair: Pair, metrics: Sequence[Metric]) -> Iterator[tuple[dict[str, Any], Score]]:
+    """Return the numbers of significant genes, which stand beside the metrics of their recovery."""
+    from reconeval.metrics.perturbational.table import significant_genes
+    from reconeval.metrics.registry import Score
+
+    entry = {"metric_version": 1, "family": "perturbational", "higher_is_better": None}
+    for name, value in significant_genes(pair, [metric.name for metric in metrics]).items():
+        reason = "" if math.isfinite(value) else "no perturbation could be tested"
+        yield {"metric": name, "unit": "genes", **entry}, Score(value, reason)
 
 
 def _size(pair: Pair) -> str:
@@ -232,22 +228,26 @@ def _size(pair: Pair) -> str:
     return f"{n_predicted} predicted and {n_cells} measured cells, {n_genes} genes"
 
 
-def _print(title: str, rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
+def _print(title: str, rows: Sequence[Row]) -> None:
     """Print one line per metric."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from reconeval.metrics import METRICS
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("metric", "value", "better", "range", "reason"):
         justify: Any = "right" if name == "value" else "left"
         table.add_column(name, justify=justify, no_wrap=name != "reason")
-    for row, metric in zip(rows, metrics, strict=True):
-        low, high = metric.range
+    for row in rows:
         value = "undefined" if row.reason else f"{row.value:.4g}"
-        bounds = f"[{low:g}, {high:g}]"
-        table.add_row(*map(Text, (row.metric, value, metric.arrow, bounds, row.reason)))
+        better, bounds = "", ""  # of a number that is no score
+        if row.metric in METRICS:
+            metric = METRICS[row.metric]
+            better, bounds = metric.arrow, "[{:g}, {:g}]".format(*metric.range)
+        table.add_row(*map(Text, (row.metric, value, better, bounds, row.reason)))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     with console.capture() as captured:
         console.print(title, style="bold", markup=False)
@@ -255,9 +255,7 @@ def _print(title: str, rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _environment(
-    args: argparse.Namespace, paths: dict[str, Path], sha256: dict[str, str], start: float
-) -> dict[str, Any]:
+def _environment(args: argparse.Namespace, sha256: dict[str, str], start: float) -> dict[str, Any]:
     """Return where and on what the scores were made."""
     from reconeval.environment import environment
 
@@ -268,6 +266,7 @@ def _environment(
         "start": datetime.fromtimestamp(start, tz=UTC).isoformat(timespec="seconds"),
         "duration": round(time.time() - start, 3),
         "files": {
-            name: {"path": str(path), "sha256": sha256[name]} for name, path in paths.items()
+            name: {"path": str(getattr(args, name)), "sha256": digest}
+            for name, digest in sha256.items()
         },
     }

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from reconeval.errors import UsageError
 from reconeval.metrics import METRICS, aggregate
 from reconeval.metrics.aggregate import HIGHER_IS_BETTER, aggregate_rank_percentile
+from reconeval.report.heatmap import funky_heatmap
 
 
 def frame(**columns):
@@ -80,6 +81,23 @@ def test_families_and_costs():
     assert result["statistical"].tolist() == [0, 1]
     assert result["cost"].tolist() == [1, 0]
     assert result["overall"].tolist() == [0, 1], "costs must stay out"
+
+
+def test_costs_need_no_directions():
+    result = aggregate_rank_percentile(
+        frame(r2=[1.0, 2], train_seconds=[1.0, 9], predict_cells_per_second=[5.0, 7])
+    )
+    assert list(result)[:3] == ["overall", "statistical", "cost"]
+    assert result["train_seconds"].tolist() == [1, 0]
+    assert result["predict_cells_per_second"].tolist() == [0, 1]
+    assert result["overall"].tolist() == [0, 1]
+
+
+def test_numbers_of_significant_genes_are_no_scores():
+    scores = frame(de_pr_auc=[0.2, 0.4], de_n_significant_true=[9, 9], de_n_significant_pred=[3, 9])
+    result = aggregate_rank_percentile(scores)
+    assert list(result) == ["overall", "perturbational", "de_pr_auc", "missing"]
+    assert len(funky_heatmap(scores).axes) > 0
 
 
 def test_directions_are_those_of_the_table():

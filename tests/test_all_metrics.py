@@ -95,8 +95,9 @@ def test_it_is_the_three_families_on_real_cells(immune):
             **compute_biological_metrics(true, pred, ctrl, k=(50, 100, 200)),
             **compute_perturbational_metrics(pred, true, ctrl, metrics="all"),
         }
-    assert len(got) == 40
-    assert {METRICS[name].family for name in got} == {
+    assert len(got) == 42
+    assert list(got)[-2:] == ["de_n_significant_true", "de_n_significant_pred"]
+    assert {METRICS[name].family for name in got if name in METRICS} == {
         "statistical",
         "biological",
         "perturbational",
@@ -152,13 +153,37 @@ def test_gene_sets_of_the_user(immune):
         compute_all_metrics(immune.true, immune.pred, s_genes=s_genes)
 
 
+def test_gene_sets_serve_a_prediction_of_other_cells_too(immune):
+    """`cellcycle_proportion_mean_diff` needs no pairs, with whatever markers."""
+    s_genes, g2m_genes = load_cell_cycle_genes()
+    fewer = AnnData(immune.pred.X[:250], var=immune.true.var)
+    expected = compute_all_metrics(immune.true, fewer)
+    got = compute_all_metrics(immune.true, fewer, s_genes=s_genes, g2m_genes=g2m_genes)
+    assert got == pytest.approx(expected)
+    assert "cellcycle_proportion_mean_diff" in got
+
+
+def test_gene_sets_are_prepared_with_the_truth(immune):
+    own = {"net": load_progeny(top=50), "gene_sets": dict(list(read_gmt().items())[:9])}
+    names = ["pathway", "coexpression", "cytokine"]
+    truth = prepare(immune.true, metrics=names, **own)
+    before = dict(truth._memo)
+    got = compute_all_metrics(truth, immune.pred, metrics=names)
+    assert got == compute_all_metrics(immune.true, immune.pred, metrics=names, **own)
+    assert truth._memo == before
+    with pytest.raises(UsageError, match="net came too late; give it to prepare"):
+        compute_all_metrics(truth, immune.pred, net=own["net"])
+    with pytest.raises(UsageError, match="got one list"):
+        prepare(immune.true, s_genes=["MCM5"])
+
+
 def test_a_phase_that_no_cell_is_in_has_no_value(immune):
     rng = np.random.default_rng(0)
     genes = [f"g{i}" for i in range(100)]
     X = rng.random((40, 100)).astype(np.float32)
     X[:, :10] += 3  # the markers of S stand out in every cell
     true = AnnData(X, var=pd.DataFrame(index=genes))
-    with pytest.warns(UndefinedMetricWarning, match="cellcycle_G2M is undefined: no cell"):
+    with pytest.warns(UndefinedMetricWarning, match="cellcycle_G2M is undefined: none of 40"):
         got = compute_all_metrics(
             true,
             true,
@@ -186,8 +211,74 @@ def test_perturbations_with_labels_embedding_and_covariates(drugs):
     names = [metric.name for metric in PERTURBATIONAL if metric.name != "knn_purity_k50"]
     got = compute_all_metrics(true, pred, ctrl, metrics=names, **options)
     expected = compute_perturbational_metrics(pred, true, ctrl, metrics=names, **options)
-    assert got == {name: expected[name] for name in names}
+    assert got == expected
+    assert list(got) == [*names, "de_n_significant_true", "de_n_significant_pred"]
     assert all(math.isfinite(value) for value in got.values())
+
+
+def test_training_cells_without_the_label_of_the_controls_are_refused(drugs):
+    """Else its controls would be one of the perturbations that others are compared with."""
+    pred, true, ctrl, train = drugs
+    options = {"perturbation_key": "drug", "metrics": ["pearson_delta_pert"]}
+    for call in (compute_all_metrics, lambda t, p, *rest, **o: prepare(t, *rest, **o)):
+        with pytest.raises(UsageError, match=r"labelled 'control' \(labels: a, b, c, dmso\)"):
+            call(true, pred, ctrl, adata_train=train, **options)
+    with pytest.raises(UsageError, match="no training cell is labelled 'control'"):
+        compute_perturbational_metrics(pred, true, ctrl, adata_train=train, **options)
+    right = compute_all_metrics(true, pred, ctrl, adata_train=train, control="dmso", **options)
+    bare = train[train.obs["drug"] != "dmso"].copy()
+    with pytest.raises(UsageError, match="or say control=None if there are none"):
+        compute_all_metrics(true, pred, ctrl, adata_train=bare, **options)
+    got = compute_all_metrics(true, pred, ctrl, adata_train=bare, control=None, **options)
+    assert got == pytest.approx(right)
+    truth = prepare(true, ctrl, adata_train=bare, control=None, **options)
+    assert compute_all_metrics(truth, pred, metrics=["pearson_delta_pert"]) == pytest.approx(right)
+    with pytest.raises(UsageError, match="control came too late"):
+        compute_all_metrics(truth, pred, control=None)
+
+
+def test_embeddings_of_different_width_are_refused(drugs):
+    pred, true, ctrl, _ = drugs
+    options = {"use_rep": "X_fm", "metrics": ["knn_purity"]}
+    ctrl.obsm["X_fm"] = ctrl.X[:, :2]
+    with pytest.raises(UsageError, match="has 3 columns in the truth and 2 in the reference"):
+        compute_all_metrics(true, pred, ctrl, **options)
+    ctrl.obsm["X_fm"], pred.obsm["X_fm"] = ctrl.X[:, :3], pred.X[:, :4]
+    with pytest.raises(UsageError, match="prediction's embedding has 4 columns, expected the 3"):
+        compute_all_metrics(true, pred, ctrl, **options)
+
+
+def test_a_model_that_fails_is_nan_everywhere_and_the_warning_points_here(immune):
+    """Whichever of the model's outputs is NaN: cells, controls or their embedding."""
+    bad = immune.pred.copy()
+    bad.X[0, 0] = np.nan
+    with pytest.warns(UndefinedMetricWarning, match="the prediction has NaN") as caught:
+        got = compute_all_metrics(immune.true, bad, immune.ctrl)
+    assert np.isnan([got[name] for name in got if name != "de_n_significant_true"]).all()
+    assert {warning.filename for warning in caught} == {__file__}
+    bad_ctrl = immune.ctrl.copy()
+    bad_ctrl.X = np.full(bad_ctrl.shape, np.inf, dtype=np.float32)
+    with pytest.warns(UndefinedMetricWarning, match="the predicted reference has NaN"):
+        got = compute_all_metrics(
+            immune.true, immune.pred, immune.ctrl, bad_ctrl, metrics=["deg_dice_at_50", "r2"]
+        )
+    assert math.isnan(got["deg_dice_at_50"])
+    assert math.isfinite(got["r2"])
+
+
+def test_a_nan_in_the_predicted_embedding_is_a_nan(drugs):
+    pred, true, ctrl, _ = drugs
+    pred.obsm["X_fm"][0, 0] = np.nan
+    with pytest.warns(UndefinedMetricWarning, match="knn_purity is undefined: .*embedding has NaN"):
+        got = compute_all_metrics(true, pred, ctrl, use_rep="X_fm", metrics=["knn_purity", "r2"])
+    assert math.isnan(got["knn_purity"])
+    assert math.isfinite(got["r2"])
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 32, 1.5, "0"])
+def test_a_seed_that_is_none_is_refused(immune, seed):
+    with pytest.raises(UsageError, match=r"seed is .*, expected a whole number from 0"):
+        compute_all_metrics(immune.true, immune.pred, metrics=["r2"], seed=seed)
 
 
 def test_labels_and_embedding_follow_the_cells_into_the_order_of_the_truth(drugs):
@@ -353,6 +444,21 @@ def test_a_prepared_truth_takes_no_further_measured_cells(immune):
     truth = prepare(immune.true, metrics=["r2"])
     with pytest.raises(UsageError, match="adata_train, seed came too late; give it to prepare"):
         compute_all_metrics(truth, immune.pred, adata_train=immune.train, seed=0)
+
+
+def test_a_prepared_truth_is_a_copy(drugs):
+    """What is cached and what is not must stay of the same cells."""
+    pred, true, ctrl, train = drugs
+    options = {"perturbation_key": "drug", "control": "dmso", "use_rep": "X_fm"}
+    truth = prepare(true, ctrl, adata_train=train, metrics=["r2"], **options)
+    names = ["r2", "mse", "c2st_auc", "knn_purity", "pearson_delta"]
+    expected = compute_all_metrics(
+        true.copy(), pred, ctrl.copy(), adata_train=train.copy(), metrics=names, **options
+    )
+    for cells in (true, ctrl, train):
+        cells.X *= 2
+        cells.obsm["X_fm"][:] = 0
+    assert compute_all_metrics(truth, pred, metrics=names) == expected
 
 
 def test_inputs_are_left_alone(immune):

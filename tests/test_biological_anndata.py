@@ -10,7 +10,14 @@ from scipy.sparse import csr_matrix
 
 from reconeval.datasets import load_dataset
 from reconeval.errors import UndefinedMetricWarning, UsageError
-from reconeval.metrics.biological import coexpression, cytokine, deg_dice_at_k, pathway
+from reconeval.metrics import METRICS, compute_all_metrics
+from reconeval.metrics.biological import (
+    coexpression,
+    cytokine,
+    deg_dice_at_k,
+    deg_logfc_correlation,
+    pathway,
+)
 from reconeval.metrics.biological.anndata_api import (
     compute_biological_metrics,
     metric_cellcycle,
@@ -19,6 +26,7 @@ from reconeval.metrics.biological.anndata_api import (
     metric_deg,
     metric_pathway,
 )
+from reconeval.metrics.perturbational import de_table
 from reconeval.resources import (
     load_cell_cycle_genes,
     load_cytokine_programmes,
@@ -105,8 +113,8 @@ def test_what_has_no_value_is_nan_with_a_warning(pair):
     true, pred = (adata[:, :40] for adata in pair)
     with pytest.warns(UndefinedMetricWarning, match="cellcycle is undefined: . markers of phase"):
         got = metric_cellcycle(true, pred)
-    assert list(got) == ["cellcycle_proportion_same_phase"]
-    assert math.isnan(got["cellcycle_proportion_same_phase"])
+    assert list(got) == list(metric_cellcycle(*pair))
+    assert np.isnan(list(got.values())).all()
     with pytest.warns(UndefinedMetricWarning, match="coexpression is undefined") as caught:
         assert math.isnan(metric_coexpression(true, pred, overlap=30))
     assert caught[0].filename == __file__
@@ -134,3 +142,108 @@ def test_bad_use_is_refused(pair):
     bad = pd.DataFrame({"source": ["P"], "target": ["MCM5"]})
     with pytest.raises(UsageError, match="no column weight"):
         metric_pathway(true, pred, bad)
+
+
+CYCLE = [name for name in METRICS if name.startswith("cellcycle_")]
+
+
+def test_the_five_keys_of_the_cell_cycle_are_always_there(pair):
+    true, pred = pair
+    assert len(CYCLE) == 5
+    assert set(CYCLE) <= set(compute_biological_metrics(true, pred))
+    few = [adata[:, :40] for adata in pair]
+    with pytest.warns(UndefinedMetricWarning) as caught:
+        got = compute_biological_metrics(*few)
+    assert np.isnan([got[name] for name in CYCLE]).all()
+    assert {warning.filename for warning in caught} == {__file__}
+    X = np.random.default_rng(0).random((40, 100)).astype(np.float32)
+    X[:, :10] += 3  # the markers of S stand out in every cell
+    genes = [f"g{i}" for i in range(100)]
+    one_phase = AnnData(X, var=pd.DataFrame(index=genes))
+    with pytest.warns(UndefinedMetricWarning, match="cellcycle_G1 is undefined: none of 40 cells"):
+        got = metric_cellcycle(one_phase, one_phase, genes[:10], genes[10:20])
+    assert set(CYCLE) <= set(got)
+    assert got["cellcycle_S"] == 1
+    assert math.isnan(got["cellcycle_G2M"])
+
+
+def test_a_prediction_with_nan_is_nan_with_a_warning_under_every_name(pair):
+    true, pred = pair[0], pair[1].copy()
+    pred.X[3, 4] = np.nan
+    for call in (metric_coexpression, metric_pathway, metric_cytokine):
+        with pytest.warns(UndefinedMetricWarning, match="the prediction has NaN") as caught:
+            assert math.isnan(call(true, pred))
+        assert caught[0].filename == __file__
+    with pytest.warns(UndefinedMetricWarning, match="the prediction has NaN"):
+        assert np.isnan(list(metric_cellcycle(true, pred).values())).all()
+    with pytest.warns(UndefinedMetricWarning, match="the prediction has NaN"):
+        assert np.isnan(list(metric_deg(true, pred, cell_type_key="cell_type").values())).all()
+    with pytest.warns(UndefinedMetricWarning, match="the prediction has NaN"):
+        assert np.isnan(list(metric_deg(true, pair[1], true[:50], pred[:50]).values())).all()
+    with pytest.raises(UsageError, match="the truth has 1 NaN"):
+        metric_cytokine(pred, true)
+
+
+def test_cells_without_a_type_are_refused(pair):
+    """A missing label is no type of its own."""
+    true, pred = pair[0].copy(), pair[1]
+    true.obs["cell_type"] = true.obs["cell_type"].where(np.arange(true.n_obs) > 29)
+    with pytest.raises(UsageError, match=r"obs\['cell_type'\] is missing for 30 cells"):
+        metric_deg(true, pred, cell_type_key="cell_type")
+
+
+def test_k_of_numpy_is_a_number(pair):
+    for k in (np.int64(5), [np.int64(5)]):
+        got = metric_deg(*pair, cell_type_key="cell_type", k=k)
+        assert got == metric_deg(*pair, cell_type_key="cell_type", k=5)
+
+
+def test_controls_go_before_cell_types(pair):
+    """The rule of `compute_all_metrics`, under every name."""
+    true, pred = pair
+    ctrl = true[:60].copy()
+    expected = metric_deg(true, pred, ctrl)
+    assert metric_deg(true, pred, ctrl, cell_type_key="cell_type") == expected
+    every = compute_all_metrics(
+        true, pred, ctrl, cell_type_key="cell_type", metrics=["deg_dice_at_100"]
+    )
+    assert every["deg_dice_at_100"] == expected["deg_dice_at_100"]
+    with pytest.raises(UsageError, match="no column 'kind'"):
+        metric_deg(true, pred, ctrl, cell_type_key="kind")
+
+
+def test_cells_in_an_order_of_their_own_are_matched_once(pair):
+    """Numbers as names, shuffled alike on both sides, say which cell is which."""
+    order = np.random.default_rng(0).permutation(300)
+    true, pred = (
+        AnnData(
+            adata.X,
+            obs=adata.obs.reset_index(drop=True).set_axis(map(str, range(300))),
+            var=adata.var,
+        )[order].copy()
+        for adata in pair
+    )
+    got = compute_biological_metrics(true, pred, cell_type_key="cell_type")
+    expected = compute_biological_metrics(*pair, cell_type_key="cell_type")
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("doubles", [0, 1, 2])
+def test_a_side_in_float64_changes_nothing(pair, doubles):
+    """Equal expression in another precision differs by rounding: no tie, and no difference 0."""
+    X, _, _ = arrays(pair)
+    X = X.astype(np.float32)
+    sides = [X[:100], X[100:200], X[100:200]]  # the prediction is the controls
+    expected = (
+        de_table(sides[0], sides[2]),
+        deg_logfc_correlation(sides[0], sides[1], reference=sides[2]),
+    )
+    # What a file has that was never float32: values that round to those of the others.
+    jitter = 1 + np.random.default_rng(0).uniform(-2e-8, 2e-8, sides[0].shape)
+    sides[doubles] = sides[doubles].astype(np.float64) * jitter
+    got = (
+        de_table(sides[0], sides[2]),
+        deg_logfc_correlation(sides[0], sides[1], reference=sides[2]),
+    )
+    np.testing.assert_array_equal(got[0].statistic, expected[0].statistic)
+    assert got[1] == expected[1] == 0

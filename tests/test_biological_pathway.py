@@ -122,3 +122,17 @@ def test_a_network_must_have_its_columns_and_each_pair_once():
         pathway(X, X, "abcde", pd.concat([NETWORK, NETWORK]))
     with pytest.raises(UsageError, match="30 of the truth"):
         pathway(X, X[:3], "abcde", NETWORK)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, "1.0", None])
+def test_a_network_must_have_finite_numbers_for_weights(weight):
+    X = np.random.default_rng(0).random((30, 5))
+    bad = NETWORK.assign(weight=NETWORK["weight"].astype(object))
+    bad.loc[0, "weight"] = weight
+    if not isinstance(weight, str):
+        bad["weight"] = bad["weight"].astype(float)
+        match = f"1 of the network's {len(bad)} weights are NaN or infinite"
+    else:
+        match = "weights are of dtype object, expected numbers"
+    with pytest.raises(UsageError, match=match):
+        pathway(X, X, "abcde", bad, min_cells=0)

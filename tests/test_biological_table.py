@@ -8,8 +8,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from reconeval.datasets import load_dataset, make_split, split_names
-from reconeval.metrics import Pair, Truth
-from reconeval.metrics.biological import ranks, table
+from reconeval.metrics import Pair, Truth, gene_sets
+from reconeval.metrics.biological import ranks
 from reconeval.metrics.biological.table import BIOLOGICAL
 from reconeval.metrics.registry import score
 
@@ -147,9 +147,9 @@ def test_what_depends_on_the_truth_is_computed_once(iid, monkeypatch):
 
 def test_resources_are_read_once_in_a_process(iid, monkeypatch):
     score(BY_NAME["cytokine"], Pair(iid.truth(), iid.Y))
-    before = table._cytokine_programmes.cache_info()
+    before = gene_sets._cytokine_programmes.cache_info()
     score(BY_NAME["cytokine"], Pair(iid.truth(), iid.Y))
-    after = table._cytokine_programmes.cache_info()
+    after = gene_sets._cytokine_programmes.cache_info()
     assert (after.misses, after.hits) == (before.misses, before.hits + 1)
 
 

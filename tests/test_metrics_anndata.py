@@ -153,6 +153,22 @@ def test_numbers_as_names_are_no_names(sides, expected):
     assert metric_r2(adata_of(X), adata_of(Y[:7])) == r2(X, Y[:7])
 
 
+def test_the_same_numbers_in_another_order_are_refused(sides):
+    """A shuffled AnnData has them, and so has a new one around an array in any order."""
+    X, _ = sides
+    truth = adata_of(X)
+    shuffled = truth[np.random.default_rng(0).permutation(20)].copy()
+    for pair in ((truth, shuffled), (shuffled, truth), (shuffled, adata_of(X))):
+        with pytest.raises(
+            UsageError, match=r"numbers from 0 to 19 .* give the cells names"
+        ) as error:
+            metric_mse(*pair)
+        assert "\n" not in str(error.value)
+    assert metric_mse(shuffled, shuffled.copy()) == 0
+    other = shuffled[np.random.default_rng(1).permutation(20)].copy()
+    assert metric_mse(shuffled, other) == 0, "neither was counted afresh, so these are names"
+
+
 def test_cells_that_overlap_in_part_are_refused(sides):
     X, Y = sides
     truth = adata_of(X, cells=[f"cell{i}" for i in range(20)])
@@ -190,8 +206,12 @@ def test_an_undefined_metric_is_nan_with_a_warning_that_says_why():
         got = compute_statistical_metrics(flat, flat)
     assert np.isnan(got["r2"])
     assert got["mse"] == 0
-    with pytest.warns(UndefinedMetricWarning, match="same mean"):
+    with pytest.warns(UndefinedMetricWarning, match="same mean") as caught:
         assert np.isnan(metric_r2(flat, flat))
+    assert caught[0].filename == __file__
+    with pytest.warns(UndefinedMetricWarning, match="same mean") as caught:
+        compute_statistical_metrics(flat, flat, metrics=["r2"])
+    assert caught[0].filename == __file__
 
 
 def test_more_metrics_come_on_request_in_the_order_asked_for(sides):

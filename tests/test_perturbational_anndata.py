@@ -65,6 +65,19 @@ def test_genes_are_matched_by_name_and_sparse_is_dense(cells):
         metric_knn_purity(pred, true, ctrl, use_rep="X_pca")
 
 
+def test_knn_purity_without_a_value_is_nan_with_the_reason(cells):
+    pred, true, ctrl, _ = cells
+    with pytest.warns(UndefinedMetricWarning, match="more than k = 90 cells") as caught:
+        assert math.isnan(metric_knn_purity(pred, true, ctrl, k=90))
+    assert caught[0].filename == __file__
+    pred.X[0, 0] = pred.obsm["X_fm"][1, 1] = np.nan
+    for use_rep in (None, "X_fm"):
+        with pytest.warns(UndefinedMetricWarning, match="the prediction has NaN"):
+            assert math.isnan(metric_knn_purity(pred, true, ctrl, use_rep=use_rep))
+    with pytest.raises(UsageError, match="the controls has 1 NaN"):
+        metric_knn_purity(true, true, pred)
+
+
 def test_published_default(cells):
     pred, true, ctrl, _ = cells
     values = compute_perturbational_metrics(pred, true, ctrl, use_rep="X_fm")
@@ -126,8 +139,11 @@ def test_covariates_have_their_own_controls(cells):
 
 def test_no_value_is_nan_with_the_reason(cells):
     pred, true, ctrl, _ = cells
-    with pytest.warns(UndefinedMetricWarning, match="discrimination_l1 is undefined: .*only"):
+    with pytest.warns(
+        UndefinedMetricWarning, match="discrimination_l1 is undefined: .*only"
+    ) as one:
         values = compute_perturbational_metrics(pred, true, ctrl, metrics=["discrimination_l1"])
+    assert one[0].filename == __file__
     assert math.isnan(values["discrimination_l1"])
     pred.X[0, 0] = np.nan
     with pytest.warns(UndefinedMetricWarning, match="NaN or infinite"):

@@ -19,7 +19,7 @@ from reconeval.metrics.perturbational import (
     response_weights,
     weighted_mse,
 )
-from reconeval.metrics.perturbational.shifts import shift_correlation
+from reconeval.metrics.perturbational.shifts import pearson_of_shifts
 from reconeval.metrics.registry import score
 from tests.conftest import data_file
 
@@ -149,7 +149,7 @@ def test_controls_of_both_sides_must_be_apart():
         controls = cells(base, 60)
         X, Y = cells(base * effect, 60), cells(base, 60)
         zero = controls.mean(axis=0, dtype=np.float64)
-        shared.append(shift_correlation(X.mean(axis=0) - zero, Y.mean(axis=0) - zero))
+        shared.append(pearson_of_shifts(X.mean(axis=0) - zero, Y.mean(axis=0) - zero))
         disjoint.append(pearson_delta(X, Y, controls, seed=seed))
     assert np.mean(shared) > 0.1
     assert abs(np.mean(disjoint)) < 0.05
@@ -215,9 +215,23 @@ class TestTruth:
     def test_background_of_an_unseen_covariate_is_that_of_all(self):
         train = np.arange(6.0).reshape(2, 3)
         truth = self.truth(
-            train=train, train_perturbations=["y", "z"], train_covariates=["NK", "NK"]
+            train=train,
+            train_perturbations=["y", "z"],
+            train_covariates=["NK", "NK"],
+            control=None,
         )
         assert truth.background(Group("x", "T")) == pytest.approx(train.mean(axis=0))
+
+    def test_a_control_label_that_no_training_cell_has_is_refused(self):
+        with pytest.raises(UsageError, match=r"labelled 'ctrl' \(labels: dmso, y\)"):
+            self.truth(train=np.ones((2, 3)), train_perturbations=["y", "dmso"], control="ctrl")
+
+    def test_a_group_without_a_name_leaves_no_gap_in_the_reason(self):
+        truth = self.truth(perturbations=[""] * 6, covariates=None, reference_covariates=None)
+        metric = {one.name: one for one in PERTURBATIONAL}["discrimination_l1"]
+        reason = score(metric, PerturbationPair(truth, truth.X)).reason
+        assert reason == "the only perturbation there is, so there is none to tell it from"
+        assert str(Group("", "T")) == "T"
 
     def test_values_are_the_mean_over_groups_that_have_one(self):
         truth = self.truth()

@@ -1,6 +1,5 @@
 """kNN purity: against scikit-learn, on ties, on real cells."""
 
-import json
 from itertools import permutations
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from reconeval.errors import Undefined, UsageError
@@ -20,7 +18,7 @@ from reconeval.metrics.perturbational import (
     knn_purity,
     per_perturbation,
 )
-from tests.conftest import ROOT, data_file
+from tests.golden_cells import golden
 
 
 def reference(X, Y, controls, k):
@@ -128,28 +126,9 @@ def test_energy_distance_and_neighbours_share_their_distances(monkeypatch):
 
 @pytest.mark.parametrize("name", ["immune_pca32", "kang_pca32"])
 def test_golden_figure(name):
-    path = ROOT.parent / "shared" / "golden" / f"{name}.json"
-    if not path.is_file():
-        pytest.skip("needs ../shared/golden")
-    golden = json.loads(path.read_text())
-    X, labels = normalised(golden["recipe"]["data"], golden["recipe"]["truth"].split()[2])
-    pca = PCA(32, svd_solver="arpack", random_state=0).fit(X.astype(np.float64))
-    Y = pca.inverse_transform(pca.transform(X.astype(np.float64))).astype(np.float32)
-    truth = labels == golden["recipe"]["truth"].split(" == ")[1]
-    controls = labels == golden["recipe"]["reference"].split(" == ")[1].split(";")[0]
-    assert truth.sum() == golden["recipe"]["n_truth"]
-    assert controls.sum() == golden["recipe"]["n_reference"]
-    value = knn_purity(X[truth], Y[truth], X[controls], k=20)
-    expected = golden["figures"]["knn_purity_k20_pred_in_truth_vs_ref"]
+    case = golden(name)
+    value = knn_purity(
+        case.X[case.truth], case.prediction[case.truth], case.X[case.reference], k=20
+    )
+    expected = case.figures["knn_purity_k20_pred_in_truth_vs_ref"]
     assert value == pytest.approx(expected, rel=1e-4)
-
-
-def normalised(file, key):
-    import anndata
-
-    adata = anndata.read_h5ad(data_file(file))
-    counts = adata.X.toarray().astype(np.float64)
-    X = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4).astype(np.float32)
-    variance = X.astype(np.float64).var(axis=0)
-    genes = np.sort(np.argsort(-variance, kind="stable")[:2000])
-    return np.ascontiguousarray(X[:, genes]), adata.obs[key].to_numpy().astype(str)

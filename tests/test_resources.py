@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import pandas as pd
@@ -172,3 +174,66 @@ def test_unreadable_files(load, tmp_path):
     packed = tmp_path / "packed.txt"
     packed.write_bytes(gzip.compress(b"abc" * 100))
     assert "cannot be read" in one_line(load, packed)
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_first_name(dictionary, tmp_path):
+    """As Excel writes it."""
+    marked = tmp_path / "marked.csv"
+    table = pd.read_csv(dictionary)[["Gene", "Celltype_Str", "Cytokine_Str", "FDR", "Avg_log2FC"]]
+    table.to_csv(marked, index=False, encoding="utf-8-sig")
+    assert load_cytokine_dict_from_csv(marked) == load_cytokine_dict_from_csv(dictionary)
+    s_genes, g2m_genes = load_cell_cycle_genes()
+    marked.write_text("\n".join(s_genes + g2m_genes), encoding="utf-8-sig")
+    assert load_cell_cycle_genes(marked)[0][0] == "MCM5"
+    marked.write_text("one\tabout\tA\n", encoding="utf-8-sig")
+    assert read_gmt(marked) == {"one": ["A"]}
+
+
+@pytest.mark.parametrize(("at", "of"), [(1, 0), (50, 3)])
+def test_a_cell_cycle_gene_twice_is_refused(tmp_path, at, of):
+    """In one list it stands for a gene that is lost, in both for either phase."""
+    s_genes, g2m_genes = load_cell_cycle_genes()
+    genes = s_genes + g2m_genes
+    genes[at] = genes[of]
+    path = tmp_path / "genes.txt"
+    path.write_text("\n".join(genes))
+    message = one_line(load_cell_cycle_genes, path)
+    assert f"{genes[of]} more than once, expected 97 different gene names" in message
+
+
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path):
+    """pandas would take the first column for names of rows, and every name for another column."""
+    path = tmp_path / "mine.csv"
+    path.write_text("source,target,weight,p_value\nA,B,1,0.1,x\nA,C,1,0.2,y\n")
+    message = one_line(load_progeny, path)
+    assert "2 of 2 rows have other than the 4 fields of the header" in message
+    assert "line 2, has 5" in message
+    path.write_text("source,target,weight,p_value\nA,B,1,0.1\n\nA,C,1,0.2,y\n")
+    assert "1 of 2 rows" in one_line(load_progeny, path)
+    assert "line 4, has 5" in one_line(load_progeny, path)
+
+
+def test_a_file_that_was_cut_off_is_refused(dictionary):
+    text = dictionary.read_text()
+    whole = load_cytokine_dict_from_csv(dictionary)
+    dictionary.write_text(text[: text.rindex(",T_cell")])
+    assert "1 of 7 rows" in one_line(load_cytokine_dict_from_csv, dictionary)
+    dictionary.write_text(text.replace("IL9", '"IL, 9"'))
+    assert load_cytokine_dict_from_csv(dictionary) == whole, "a comma in quotes is none"
+
+
+@pytest.mark.parametrize("weight", ["inf", "-inf", "nan", "NA", ""])
+def test_a_weight_that_is_none_is_refused(tmp_path, weight):
+    path = tmp_path / "mine.csv"
+    path.write_text(f"source,target,weight,p_value\nA,B,{weight},0.1\nA,C,1,0.2\n")
+    message = one_line(load_progeny, path)
+    assert "column weight is missing or infinite in 1 of 2 rows" in message
+
+
+@pytest.mark.parametrize("pack", [gzip, bz2, lzma], ids=["gz", "bz2", "xz"])
+def test_packed_tables_are_read(dictionary, pack):
+    suffix = {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[pack]
+    packed = dictionary.with_name(f"packed.csv{suffix}")
+    with pack.open(packed, "wb") as file:
+        file.write(dictionary.read_bytes())
+    assert load_cytokine_dict_from_csv(packed) == load_cytokine_dict_from_csv(dictionary)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconeval.errors import UsageError
-from reconeval.rows import Row, atomic_write, latest, write_results
+from reconeval.rows import Row, atomic_write, check_results_path, latest, write_results
 from tests.conftest import ROW
 
 RUN = {"reconeval": "0", "command": ["pytest"]}
@@ -66,6 +67,17 @@ def test_parquet_holds_the_run(tmp_path, make_row):
 def test_a_path_that_cannot_be_written_is_refused(tmp_path, make_row, name):
     with pytest.raises(UsageError, match="--results"):
         write_results(tmp_path / name, [make_row()], RUN)
+
+
+def test_a_folder_that_takes_no_file_is_found_out_before(tmp_path):
+    """Permissions do not tell: a file system of the kernel's, as root."""
+    with pytest.raises(UsageError, match=r"--out /proc/x\.json: cannot be written there"):
+        check_results_path(Path("/proc/x.json"), option="--out")
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(UsageError, match=r"cannot be written there \(Is a directory\)"):
+        check_results_path(tmp_path / "a.json")
+    check_results_path(tmp_path / "b.json")
+    assert os.listdir(tmp_path) == ["a.json"], "nothing is left of the trial"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """`reconeval score` from the shell's side, on real cells."""
 
+import errno
 import json
 import os
 import pty
@@ -18,6 +19,7 @@ from reconeval.metrics import METRICS, compute_all_metrics
 from reconeval.rows import Row
 
 QUICK = ["--metrics", "r2,mse,pathway"]
+CONTROL = ["--reference", "control.h5ad"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,10 @@ def folder(tmp_path_factory):
         obsm={"X_pca": true.obsm["X_pca"] + 0.1},
     )
     pred = pred[::-1, ::-1].copy()
-    for name, cells in (("truth", true), ("train", train), ("control", control), ("pred", pred)):
+    wide = control.copy()
+    wide.obsm["X_pca"] = wide.obsm["X_pca"][:, :3]
+    files = {"truth": true, "train": train, "control": control, "pred": pred, "wide": wide}
+    for name, cells in files.items():
         cells.write_h5ad(path / f"{name}.h5ad")
     return path
 
@@ -89,7 +94,15 @@ def test_reference_training_cells_and_embedding_add_metrics(folder, capsys):
     assert table["discrimination_l1"][0] == "undefined"
     assert "the only perturbation there is" in out
     rows = {row["metric"]: row for row in json.loads((folder / "s.json").read_text())["rows"]}
-    assert rows.keys() == table.keys()
+    numbers = {"de_n_significant_true", "de_n_significant_pred"}
+    assert rows.keys() == table.keys() | numbers
+    cells = [read_h5ad(f"{name}.h5ad") for name in ("truth", "pred", "control")]
+    found = compute_all_metrics(*cells, metrics=["de_pr_auc"])
+    for name in numbers:
+        line = next(line.split() for line in out.splitlines() if line.startswith(name))
+        assert line == [name, f"{found[name]:.4g}"], "neither direction is better"
+        assert rows[name]["value"] == found[name]
+        assert rows[name]["higher_is_better"] is None
     assert rows["discrimination_l1"]["value"] is None
     assert "the only perturbation" in rows["discrimination_l1"]["reason"]
     options = {"adata_train": read_h5ad("train.h5ad"), "use_rep": "X_pca"}
@@ -116,10 +129,88 @@ def test_perturbations_by_their_labels(tmp_path, capsys):
     more += ["--train", write("train.h5ad", ["dmso", "a", "b", "c"]), "--control", "dmso"]
     family = ["--perturbation-key", "drug", "--metric-family", "perturbational"]
     assert main(["score", truth, pred, *more, *family]) == 0
-    table = values(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    table = values(out)
     assert set(table) == {name for name, one in METRICS.items() if one.family == "perturbational"}
     assert float(table["discrimination_l1"][0]) == 1
     assert float(table["pearson_delta_pert"][0]) > 0.9
+    # The label of the controls is that of training cells.
+    wrong = [*more[:-1], "vehicle", *family]
+    message = refused(capsys, truth, pred, *wrong)
+    assert f"--control vehicle: no cell of {tmp_path / 'train.h5ad'} has that label" in message
+    assert "(it has a, b, c, dmso)" in message
+    bare = write("bare.h5ad", ["a", "b", "c"])
+    without = ["--reference", more[1], "--train", bare, "--control", "", *family]
+    assert main(["score", truth, pred, *without]) == 0
+    assert values(capsys.readouterr().out).keys() == table.keys()
+
+
+def test_the_targeted_gene_is_left_out(tmp_path, capsys):
+    """Of perturbation a only the change of its target is predicted, and that earns nothing."""
+    rng = np.random.default_rng(0)
+
+    def write(name, labels, shifts):
+        X = np.concatenate([rng.random((30, 30)) for _ in labels])
+        for number, gene in enumerate(shifts):
+            X[30 * number : 30 * number + 30, gene] += 6
+        obs = pd.DataFrame({"drug": np.repeat(labels, 30)}, index=[f"c{i}" for i in range(len(X))])
+        X[:30, 10] += 9 * (name == "truth.h5ad")
+        AnnData(X, obs=obs).write_h5ad(tmp_path / name)
+        return str(tmp_path / name)
+
+    truth = write("truth.h5ad", ["a", "b", "c", "d"], range(4))
+    pred = write("pred.h5ad", ["a", "b", "c", "d"], range(4))
+    options = ["--reference", write("ctrl.h5ad", ["dmso"], []), "--perturbation-key", "drug"]
+    options += ["--metrics", "discrimination_l1", "--out", str(tmp_path / "s.csv")]
+
+    def value(*more):
+        assert main(["score", truth, pred, *options, *more]) == 0
+        capsys.readouterr()
+        return pd.read_csv(tmp_path / "s.csv")["value"][0]
+
+    table = tmp_path / "targets.csv"
+    table.write_text("perturbation,gene\na,0\nb,1\nc,2\nd,3\nelse,GENE\n")
+    targets = {"a": "0", "b": "1", "c": "2", "d": "3"}
+    cells = [read_h5ad(tmp_path / f"{name}.h5ad") for name in ("truth", "pred", "ctrl")]
+    expected = compute_all_metrics(
+        *cells, perturbation_key="drug", targets=targets, metrics=["discrimination_l1"]
+    )["discrimination_l1"]
+    assert value() == 1
+    assert value("--targets", str(table)) == expected < 1
+    for text, part in (
+        ("perturbation,gene\na,0\na,1\n", "a has more than one gene"),
+        ("perturbation,gene\nx,0\n", "names none of the perturbations of"),
+        ("perturbation,gene\na,G7\n", "names none of the genes of"),
+        ("perturbation,target\na,0\n", "no column gene"),
+        ("perturbation,gene\na,0,1\n", "1 of 1 rows have other than the 2 fields"),
+    ):
+        table.write_text(text)
+        assert part in refused(capsys, truth, pred, *options, "--targets", table)
+
+
+def test_numbers_as_names_in_another_order(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    cells = AnnData(rng.random((30, 30)))
+    cells.write_h5ad(tmp_path / "truth.h5ad")
+    cells[rng.permutation(30)].copy().write_h5ad(tmp_path / "pred.h5ad")
+    message = refused(capsys, tmp_path / "truth.h5ad", tmp_path / "pred.h5ad")
+    assert "numbers from 0 to 29 as obs_names, in another order" in message
+    assert "give the cells names" in message
+
+
+def test_a_full_disk_is_one_line(folder, capsys, tmp_path, monkeypatch):
+    """However it comes, before scoring or after."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "scores.json"
+    assert main(["score", "truth.h5ad", "pred.h5ad", *QUICK, "--out", str(path)]) == 4
+    error = capsys.readouterr().err
+    assert f"--out {path}: cannot be written there (No space left on device)" in error
+    assert len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".json", ".csv", ".parquet"])
@@ -202,8 +293,30 @@ def test_only_a_prediction_may_be_negative(folder, capsys):
         (["pred.h5ad", "--metric-family", "biology"], "did you mean biological?"),
         (["pred.h5ad", *QUICK, "--metric-family", "perturbational"], "no metric is in both"),
         (["pred.h5ad", "--metric-family", "perturbational"], "needs --reference"),
-        (["pred.h5ad", "--embedding", "X_pca"], "got use_rep without adata_ctrl"),
-        (["pred.h5ad", "--cell-type-key", "kind"], "adata_true.obs has no column 'kind'"),
+        (["pred.h5ad", "--metrics", ","], "--metrics ,: names nothing"),
+        (["pred.h5ad", "--metric-family", " "], "--metric-family  : names nothing"),
+        (["pred.h5ad", "--embedding", "X_pca"], "--embedding X_pca: needs --reference FILE"),
+        (["pred.h5ad", "--covariate-key", "cell_type"], "--covariate-key cell_type: needs --ref"),
+        (
+            ["pred.h5ad", *CONTROL, "--embedding", "X_fm"],
+            "--embedding X_fm: truth.h5ad has no such obsm (it has X_pca)",
+        ),
+        (
+            ["pred.h5ad", "--reference", "wide.h5ad", "--embedding", "X_pca"],
+            "--embedding X_pca: wide.h5ad has 3 columns there, expected the 20 columns of truth",
+        ),
+        (["pred.h5ad", "--cell-type-key", "kind"], "truth.h5ad: --cell-type-key kind: no such"),
+        (
+            ["pred.h5ad", *CONTROL, "--perturbation-key", "drug"],
+            "truth.h5ad: --perturbation-key drug: no such column",
+        ),
+        (
+            ["pred.h5ad", *CONTROL, "--targets", "targets.csv"],
+            "--targets targets.csv: needs --perturbation-key",
+        ),
+        (["pred.h5ad", "--seed", "-1"], "argument --seed: '-1' is no seed, expected a whole"),
+        (["pred.h5ad", "--seed", "1.5"], "'1.5' is no seed"),
+        (["pred.h5ad", "--out", "/proc/x.json"], "--out /proc/x.json: cannot be written there"),
         (["pred.h5ad", "--device", "tpu"], "device 'tpu', expected 'cpu'"),
         (["pred.h5ad", "--out", "scores.txt"], "--out scores.txt: unknown ending '.txt'"),
         (["pred.h5ad", "--out", "no/scores.csv"], "does not exist"),

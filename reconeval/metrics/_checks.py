@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["as_matrix", "check_pair"]
 
 
-def as_matrix(values: FloatArray, name: str) -> FloatArray:
+def as_matrix(values: FloatArray, name: str, *, finite: bool = True) -> FloatArray:
     """Return `values` as a real matrix of at least one cell and one gene.
 
     Parameters
@@ -23,6 +23,8 @@ def as_matrix(values: FloatArray, name: str) -> FloatArray:
         Array of shape (n_cells, n_genes).
     name
         What the array is called in the error.
+    finite
+        Whether NaN and infinite values are refused.
 
     Returns
     -------
@@ -46,11 +48,11 @@ def as_matrix(values: FloatArray, name: str) -> FloatArray:
             raise UsageError(msg)
         matrix = matrix.astype(np.float64)
     # The extremes are NaN where any value is, and need no second matrix.
-    if not np.isfinite([matrix.min(), matrix.max()]).all():
-        finite = np.isfinite(matrix)
-        row, column = np.argwhere(~finite)[0]
+    if finite and not np.isfinite([matrix.min(), matrix.max()]).all():
+        usable = np.isfinite(matrix)
+        row, column = np.argwhere(~usable)[0]
         msg = (
-            f"{name} has {finite.size - np.count_nonzero(finite)} NaN or infinite values, the "
+            f"{name} has {usable.size - np.count_nonzero(usable)} NaN or infinite values, the "
             f"first at cell {row}, gene {column}; expected finite values only, so leave such "
             "cells or genes out on both sides"
         )

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reconeval.costs import COSTS
 from reconeval.errors import UsageError
+from reconeval.metrics.perturbational.table import COUNTS
 from reconeval.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["HIGHER_IS_BETTER", "aggregate_rank_percentile", "family_of"]
+    from reconeval.metrics.registry import Metric
+
+__all__ = ["HIGHER_IS_BETTER", "aggregate_rank_percentile", "family_of", "without_counts"]
 
 OTHER = "other"
 APART = "cost"  # seconds and megabytes are no quality and stay out of the overall mean
@@ -55,11 +59,12 @@ def aggregate_rank_percentile(
     Parameters
     ----------
     scores
-        Methods x metrics, raw values; NaN where a method has none.
+        Methods x metrics, raw values; NaN where a method has none. The numbers of significant
+        genes that stand beside `de_*` are no scores and are left out.
     higher_is_better
         Direction of each metric, None for one whose best value lies inside its range (that must
-        be a metric of the table); by default as in `HIGHER_IS_BETTER`. What is not in it is
-        looked up there.
+        be a metric of the table); by default as in `HIGHER_IS_BETTER` and, for costs, in
+        `reconeval.costs.COSTS`. What is not in it is looked up there.
     families
         Family of each metric, first that given here, then that of the table, then "other".
 
@@ -112,7 +117,7 @@ def aggregate_rank_percentile(
 
 
 def family_of(name: str, families: Mapping[str, str] | None = None) -> str:
-    """Return the family of a metric: as given, else as in the table, else "other".
+    """Return the family of a metric or cost: as given, else as in the table, else "other".
 
     Parameters
     ----------
@@ -127,7 +132,17 @@ def family_of(name: str, families: Mapping[str, str] | None = None) -> str:
     """
     if families is not None and name in families:
         return families[name]
-    return METRICS[name].family if name in METRICS else OTHER
+    entry = _entry(name)
+    return OTHER if entry is None else entry.family
+
+
+def _entry(name: str) -> Metric | None:
+    return METRICS.get(name) or COSTS.get(name)
+
+
+def without_counts(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores without the numbers of significant genes, of which none is better."""
+    return scores.drop(columns=[name for name in COUNTS if name in scores.columns])
 
 
 def _checked(scores: pd.DataFrame) -> pd.DataFrame:
@@ -138,7 +153,7 @@ def _checked(scores: pd.DataFrame) -> pd.DataFrame:
             msg = f"{kind} {repeated!r} is in the scores more than once; give each its own name"
             raise UsageError(msg)
     try:
-        return scores.rename(columns=str).astype(np.float64)
+        return without_counts(scores).rename(columns=str).astype(np.float64)
     except (TypeError, ValueError) as error:
         msg = f"scores must be numbers, methods x metrics: {error}"
         raise UsageError(msg) from None
@@ -162,8 +177,8 @@ def _badness(
     name = str(column.name)
     if higher_is_better is not None and name in higher_is_better:
         direction = higher_is_better[name]
-    elif name in METRICS:
-        direction = METRICS[name].higher_is_better
+    elif (entry := _entry(name)) is not None:
+        direction = entry.higher_is_better
     else:
         msg = (
             f"direction of metric {name!r} is unknown, for it is not in the table of metrics; "

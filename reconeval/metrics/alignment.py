@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from reconeval.errors import UsageError
+from reconeval.metrics._checks import as_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from reconeval._typing import FloatArray
+    from reconeval._typing import FloatArray, StrArray
 
-__all__ = ["Aligned", "aligned_matrix", "aligned_pair", "matching_rows"]
+__all__ = [
+    "Aligned",
+    "aligned_matrix",
+    "aligned_pair",
+    "embedding_of",
+    "labels_of",
+    "matching_rows",
+]
 
 SHOWN = 3  # names that an error lists
 
@@ -50,8 +58,9 @@ def aligned_pair(adata_true: AnnData, adata_pred: AnnData, *others: AnnData) -> 
     Genes: each AnnData must have the genes of the truth, in any order. Cells: where both sides
     name the same cells, the prediction is brought into the order of the truth. Where their names
     have nothing in common, or those of one side are just numbers from 0, as AnnData makes them
-    for a bare array, cells stand beside each other as they come. Names that overlap in part are
-    refused, since either reading may be wrong.
+    for a bare array, and the other side has other names, cells stand beside each other as they
+    come. Refused, since either reading may be wrong: names that overlap in part, and the same
+    numbers from 0 in another order, which a shuffled AnnData has, and a new one around an array.
 
     Parameters
     ----------
@@ -126,6 +135,70 @@ def aligned_matrix(adata: AnnData, genes: Sequence[str] | pd.Index[str], name: s
     return matrix if found.equals(wanted) else matrix[:, found.get_indexer(wanted)]
 
 
+def embedding_of(adata: AnnData, key: str, name: str, *, predicted: bool = False) -> FloatArray:
+    """Return an entry of `obsm`.
+
+    Parameters
+    ----------
+    adata
+        The cells.
+    key
+        Key of `obsm`.
+    name
+        What the AnnData is called in an error.
+    predicted
+        Whether a model made the values; then they may be NaN, and metrics have no value.
+
+    Returns
+    -------
+    Array of shape (n_cells, d), float32 or float64.
+
+    Raises
+    ------
+    UsageError
+        If the key is missing, or the entry is no matrix of finite numbers.
+    """
+    if key not in adata.obsm:
+        found = ", ".join(adata.obsm) or "none"
+        msg = f"{name}.obsm has no {key!r} (it has {found}); compute it or omit use_rep"
+        raise UsageError(msg)
+    return as_matrix(adata.obsm[key], f"{name}.obsm[{key!r}]", finite=not predicted)
+
+
+def labels_of(adata: AnnData, key: str | None, name: str) -> StrArray:
+    """Return a column of `obs` as text.
+
+    Parameters
+    ----------
+    adata
+        The cells.
+    key
+        Column of `obs`; None labels every cell the same, with the empty text.
+    name
+        What the AnnData is called in an error.
+
+    Returns
+    -------
+    Array of shape (n_cells,).
+
+    Raises
+    ------
+    UsageError
+        If there is no such column, or a cell has no label.
+    """
+    if key is None:
+        return np.full(adata.n_obs, "")
+    if key not in adata.obs:
+        known = ", ".join(map(str, adata.obs)) or "none"
+        msg = f"{name}.obs has no column {key!r} (it has {known}); name one of these"
+        raise UsageError(msg)
+    column = adata.obs[key]
+    if column.isna().any():
+        msg = f"{name}.obs[{key!r}] is missing for {column.isna().sum()} cells; label or drop them"
+        raise UsageError(msg)
+    return np.asarray(column.astype(str))
+
+
 def _gene_difference(
     name: str,
     wanted: pd.Index[str],
@@ -170,9 +243,20 @@ def matching_rows(truth: pd.Index[str], prediction: pd.Index[str]) -> npt.NDArra
     Raises
     ------
     UsageError
-        If names overlap in part or cannot be told apart.
+        If names overlap in part, are the same plain numbers in another order, or cannot be told
+        apart.
     """
-    if truth.equals(prediction) or _are_numbers(truth) or _are_numbers(prediction):
+    if truth.equals(prediction):
+        return None
+    if _are_numbers(truth) or _are_numbers(prediction):
+        if len(truth) == len(prediction) and set(truth) == set(prediction):
+            msg = (
+                "cells cannot be matched: adata_true and adata_pred both have the numbers from 0 "
+                f"to {len(truth) - 1} as obs_names, in another order, which may be names of cells "
+                "or counted afresh; give the cells names (obs_names) before shuffling, splitting "
+                "or predicting"
+            )
+            raise UsageError(msg)
         return None
     shared = len(truth.intersection(prediction))
     if not shared:

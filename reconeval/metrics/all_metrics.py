@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from reconeval.errors import Undefined, UsageError
+from reconeval.errors import UsageError
 from reconeval.metrics.anndata_api import warned_score
-from reconeval.metrics.biological import cellcycle, coexpression, cytokine, pathway
+from reconeval.metrics.measured import measured
 from reconeval.metrics.pair import Truth
-from reconeval.metrics.prepared import measured, pair_of, selected
+from reconeval.metrics.perturbational.table import significant_genes
+from reconeval.metrics.prepared import pair_of, selected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from anndata import AnnData
-
-    from reconeval._typing import FloatArray
-    from reconeval.metrics.pair import Pair
-    from reconeval.metrics.registry import Metric
 
 __all__ = ["compute_all_metrics"]
 
@@ -36,7 +31,7 @@ def compute_all_metrics(
     cell_type_key: str | None = None,
     perturbation_key: str | None = None,
     covariate_key: str | None = None,
-    control: str | None = None,
+    control: str | None = "control",
     targets: Mapping[str, str] | None = None,
     use_rep: str | None = None,
     s_genes: Sequence[str] | None = None,
@@ -55,7 +50,8 @@ def compute_all_metrics(
     ----------
     adata_true
         Measured cells, (n_cells, n_genes); `X` dense or sparse, log1p of counts per 10 000. Or
-        what `prepare` made of them, with controls, training cells, keys and seed given there.
+        what `prepare` made of them, with controls, training cells, keys, gene sets and seed given
+        there.
     adata_pred
         Predicted cells, same scale, genes in any order; cells are matched by name where both
         sides name the same ones and by position where the names say nothing.
@@ -71,10 +67,10 @@ def compute_all_metrics(
         Measured training cells; for the metrics in principal components and, labelled, for those
         against other perturbations.
     cell_type_key
-        Column of `adata_true.obs`; without controls, each type's markers are to be recovered.
+        Column of `adata_true.obs`: without `adata_ctrl`, which goes before it, each type's markers
+        are to be recovered.
     perturbation_key, covariate_key, control, targets
-        Labels of the cells, as for `compute_perturbational_metrics`; `control` is "control" by
-        default.
+        Labels of the cells, as for `compute_perturbational_metrics`.
     use_rep
         Key of `obsm` of all, for kNN purity; default in genes.
     s_genes, g2m_genes, gene_sets, net, cytokine_dict
@@ -87,7 +83,8 @@ def compute_all_metrics(
     Returns
     -------
     Value by name, in the order of `metrics`. A metric that has no value on these data is NaN,
-    and an `UndefinedMetricWarning` says why.
+    and an `UndefinedMetricWarning` says why. With a metric that starts with `de_` come
+    `de_n_significant_true` and `de_n_significant_pred`, the mean numbers of significant genes.
 
     Raises
     ------
@@ -108,13 +105,19 @@ def compute_all_metrics(
         "cell_type_key": cell_type_key,
         "perturbation_key": perturbation_key,
         "covariate_key": covariate_key,
-        "control": control,
         "targets": targets,
         "use_rep": use_rep,
+        "s_genes": s_genes,
+        "g2m_genes": g2m_genes,
+        "gene_sets": gene_sets,
+        "net": net,
+        "cytokine_dict": cytokine_dict,
         "device": device,
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if value is not None}
+    if control != "control":  # None says that there are none
+        given["control"] = control
     if not isinstance(adata_true, Truth):
         truth = measured(adata_true, **given)
     elif given:
@@ -122,58 +125,6 @@ def compute_all_metrics(
         raise UsageError(msg)
     else:
         truth = adata_true
-    own = _on_own_sets(s_genes, g2m_genes, gene_sets, net, cytokine_dict)
     pair = pair_of(truth, adata_pred, adata_ctrl_pred)
-    values = {}
-    for metric in selected(metrics, pair):  # no comprehension: warnings point at the caller
-        values[metric.name] = warned_score(own(metric), pair)
-    return values
-
-
-def _on_own_sets(
-    s_genes: Sequence[str] | None,
-    g2m_genes: Sequence[str] | None,
-    gene_sets: Mapping[str, Sequence[str]] | None,
-    net: pd.DataFrame | None,
-    cytokine_dict: Mapping[str, Sequence[str]] | None,
-) -> Callable[[Metric], Metric]:
-    """Return what replaces a metric of shipped gene sets by the same one of the given sets."""
-    if (s_genes is None) != (g2m_genes is None):
-        msg = "got one list of cell cycle markers; give s_genes and g2m_genes, or neither"
-        raise UsageError(msg)
-
-    def phases(pair: Pair) -> dict[str, float]:
-        return cellcycle(*_arrays(pair), s_genes or (), g2m_genes or ())
-
-    def of_phases(name: str) -> Callable[[Pair], float]:
-        def compute(pair: Pair) -> float:
-            values = pair.cached("phases of given markers", lambda: phases(pair))
-            if name not in values:
-                msg = f"no cell of the truth is in phase {name}"
-                raise Undefined(msg)
-            return values[name]
-
-        return compute
-
-    def own(metric: Metric) -> Metric:
-        phase = metric.name.removeprefix("cellcycle_")
-        if phase != metric.name and s_genes is not None:
-            return replace(metric, compute=of_phases(phase))
-        for name, function, sets in (
-            ("coexpression", coexpression, gene_sets),
-            ("pathway", pathway, net),
-            ("cytokine", cytokine, cytokine_dict),
-        ):
-            if metric.name == name and sets is not None:
-                return replace(metric, compute=partial(_call, function, sets))
-        return metric
-
-    return own
-
-
-def _call(function: Callable[..., float], sets: Any, pair: Pair) -> float:
-    return function(*_arrays(pair), sets)
-
-
-def _arrays(pair: Pair) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
-    return pair.truth.X, pair.prediction, pair.truth.genes
+    values = {metric.name: warned_score(metric, pair) for metric in selected(metrics, pair)}
+    return values | significant_genes(pair, values)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal
 
-from reconeval.errors import UndefinedMetricWarning, UsageError
+from reconeval.errors import UsageError
+from reconeval.metrics._warn import warn_undefined
 from reconeval.metrics.alignment import aligned_pair
 from reconeval.metrics.pair import Pair, Truth
 from reconeval.metrics.registry import METRICS, get_metric, score
@@ -167,11 +167,11 @@ def warned_score(metric: Metric, pair: Pair) -> float:
 
     Returns
     -------
-    The value or NaN.
+    The value or NaN; the warning points at the user's code.
     """
     value, reason = score(metric, pair)
     if reason:
-        warnings.warn(f"{metric.name} is undefined: {reason}", UndefinedMetricWarning, stacklevel=3)
+        warn_undefined(metric.name, reason)
     return value
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from reconeval.errors import Undefined, UsageError
 from reconeval.metrics.device import on_torch
+from reconeval.metrics.gene_sets import GeneSets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -76,8 +77,10 @@ class Truth(_Memo):
         Array of shape (n_cells,). A label for each cell.
     reference
         Array of shape (n_reference_cells, n_genes), same scale. Measured control cells.
+    gene_sets
+        Gene sets of the biological metrics; default the shipped ones.
     seed
-        Seeds every random choice of a metric (thinning, folds, halves).
+        Seeds every random choice of a metric (thinning, folds, halves): from 0 to 2**32 - 1.
     device
         Where the dense work of metrics is done: None or "cpu" for NumPy, "cuda" or "cuda:N" for
         a GPU with torch; see `reconeval.metrics.device`.
@@ -86,6 +89,12 @@ class Truth(_Memo):
     ----------
     latent
         The same cells in an embedding, whose dimensions are its columns, or None.
+
+    Raises
+    ------
+    UsageError
+        If the shape does not fit the genes, the seed is no such number, or the device cannot be
+        had.
     """
 
     def __init__(
@@ -98,12 +107,16 @@ class Truth(_Memo):
         library: FloatArray | None = None,
         cell_types: StrArray | None = None,
         reference: FloatArray | None = None,
+        gene_sets: GeneSets | None = None,
         seed: int = 0,
         device: str | None = None,
     ) -> None:
         super().__init__()
         if X.ndim != 2 or X.shape[1] != len(genes):
             msg = f"truth has shape {X.shape}, expected (n_cells, {len(genes)}) for its gene names"
+            raise UsageError(msg)
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 32:
+            msg = f"seed is {seed!r}, expected a whole number from 0 to 2**32 - 1; name another"
             raise UsageError(msg)
         self.X = X
         self.genes = tuple(genes)
@@ -112,6 +125,7 @@ class Truth(_Memo):
         self.library = library if library is not None or counts is None else counts.sum(axis=1)
         self.cell_types = cell_types
         self.reference = reference
+        self.gene_sets = GeneSets() if gene_sets is None else gene_sets
         self.seed = seed
         self.device = device
         self.latent: Truth | None = None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from reconeval.errors import UsageError
-from reconeval.metrics.alignment import aligned_matrix, aligned_pair, matching_rows
+from reconeval.metrics.alignment import (
+    aligned_matrix,
+    aligned_pair,
+    embedding_of,
+    labels_of,
+    matching_rows,
+)
+from reconeval.metrics.measured import measured, origin_of, perturbations_of
 from reconeval.metrics.pair import Pair, Truth
-from reconeval.metrics.perturbational.anndata_api import embedding_of, labels_of
 from reconeval.metrics.perturbational.pair import PerturbationPair
 from reconeval.metrics.perturbational.truth import PerturbationTruth
 from reconeval.metrics.registry import METRICS, get_metric, score
@@ -17,23 +21,14 @@ from reconeval.metrics.registry import METRICS, get_metric, score
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from anndata import AnnData
 
-    from reconeval._typing import FloatArray, StrArray
+    from reconeval._typing import StrArray
+    from reconeval.metrics.measured import Origin
     from reconeval.metrics.registry import Metric
 
-__all__ = ["lacking", "measured", "pair_of", "prepare", "selected"]
-
-_ONLY = "perturbed"  # what all cells are called where no column says more
-
-
-class _Origin(NamedTuple):
-    """The AnnData that a truth came from, without what the truth holds already."""
-
-    cells: AnnData
-    perturbation_key: str | None = None
-    covariate_key: str | None = None
-    use_rep: str | None = None
+__all__ = ["lacking", "pair_of", "prepare", "selected"]
 
 
 def prepare(
@@ -45,15 +40,21 @@ def prepare(
     cell_type_key: str | None = None,
     perturbation_key: str | None = None,
     covariate_key: str | None = None,
-    control: str = "control",
+    control: str | None = "control",
     targets: Mapping[str, str] | None = None,
     use_rep: str | None = None,
+    s_genes: Sequence[str] | None = None,
+    g2m_genes: Sequence[str] | None = None,
+    gene_sets: Mapping[str, Sequence[str]] | None = None,
+    net: pd.DataFrame | None = None,
+    cytokine_dict: Mapping[str, Sequence[str]] | None = None,
     device: str | None = None,
     seed: int = 0,
 ) -> Truth:
     """Prepare a truth for many predictions: ranks, distances, tests and scores of its own.
 
-    Takes about as long as scoring one prediction, and saves that part of every further one.
+    Takes about as long as scoring one prediction, and saves that part of every further one. The
+    truth is a copy: changing the AnnData afterwards changes no score.
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ def prepare(
         Labels of the cells, as for `compute_perturbational_metrics`.
     use_rep
         Key of `obsm` of all, where kNN purity compares cells; default in genes.
+    s_genes, g2m_genes, gene_sets, net, cytokine_dict
+        Gene sets in place of the shipped ones, as for `compute_biological_metrics`.
     device
         Where dense work is done, such as "cuda"; default NumPy, see `reconeval.metrics.device`.
     seed
@@ -85,7 +88,7 @@ def prepare(
     Raises
     ------
     UsageError
-        If genes, labels or metrics are not known, or labels come without controls.
+        If genes, labels, gene sets or metrics do not fit, or labels come without controls.
 
     Examples
     --------
@@ -107,8 +110,14 @@ def prepare(
         control=control,
         targets=targets,
         use_rep=use_rep,
+        s_genes=s_genes,
+        g2m_genes=g2m_genes,
+        gene_sets=gene_sets,
+        net=net,
+        cytokine_dict=cytokine_dict,
         device=device,
         seed=seed,
+        copy=True,
     )
     # The truth as its own prediction asks for every part of the truth that any other can ask for.
     itself = (
@@ -121,68 +130,13 @@ def prepare(
     return truth
 
 
-def measured(
-    adata_true: AnnData,
-    adata_ctrl: AnnData | None = None,
+def pair_of(
+    truth: Truth,
+    adata_pred: AnnData,
+    adata_ctrl_pred: AnnData | None = None,
     *,
-    adata_train: AnnData | None = None,
-    cell_type_key: str | None = None,
-    perturbation_key: str | None = None,
-    covariate_key: str | None = None,
-    control: str = "control",
-    targets: Mapping[str, str] | None = None,
-    use_rep: str | None = None,
-    device: str | None = None,
-    seed: int = 0,
-) -> Truth:
-    """Make a truth of AnnData; parameters and errors as for `prepare`.
-
-    Returns
-    -------
-    The truth, with nothing computed yet; a `PerturbationTruth` where there are controls.
-    """
-    genes = tuple(adata_true.var_names)
-    X = aligned_matrix(adata_true, genes, "adata_true")
-    types = None if cell_type_key is None else labels_of(adata_true, cell_type_key, "adata_true")
-    train = None if adata_train is None else aligned_matrix(adata_train, genes, "adata_train")
-    if adata_ctrl is None:
-        keys = {"perturbation_key": perturbation_key, "covariate_key": covariate_key}
-        for name, key in {**keys, "targets": targets, "use_rep": use_rep}.items():
-            if key is not None:
-                msg = f"got {name} without adata_ctrl; give the measured control cells, too"
-                raise UsageError(msg)
-        truth = Truth(X, genes, train=train, cell_types=types, device=device, seed=seed)
-    else:
-        embeddings = (
-            None if use_rep is None else embedding_of(adata, use_rep, name)
-            for adata, name in ((adata_true, "adata_true"), (adata_ctrl, "adata_ctrl"))
-        )
-        embedding, reference_embedding = embeddings
-        labelled = adata_train if perturbation_key is not None else None
-        truth = PerturbationTruth(
-            X,
-            genes,
-            perturbations=_perturbations(adata_true, perturbation_key, "adata_true"),
-            covariates=labels_of(adata_true, covariate_key, "adata_true"),
-            reference=aligned_matrix(adata_ctrl, genes, "adata_ctrl"),
-            reference_covariates=labels_of(adata_ctrl, covariate_key, "adata_ctrl"),
-            train=train,
-            train_perturbations=labelled and labels_of(labelled, perturbation_key, "adata_train"),
-            train_covariates=labelled and labels_of(labelled, covariate_key, "adata_train"),
-            control=control,
-            targets=targets,
-            embedding=embedding,
-            reference_embedding=reference_embedding,
-            cell_types=types,
-            device=device,
-            seed=seed,
-        )
-    origin = _Origin(_bare(truth, adata_true), perturbation_key, covariate_key, use_rep)
-    truth.cached("origin", lambda: origin)
-    return truth
-
-
-def pair_of(truth: Truth, adata_pred: AnnData, adata_ctrl_pred: AnnData | None = None) -> Pair:
+    matched: bool = True,
+) -> Pair:
     """Put a prediction beside a truth, genes and cells aligned.
 
     Parameters
@@ -196,6 +150,9 @@ def pair_of(truth: Truth, adata_pred: AnnData, adata_ctrl_pred: AnnData | None =
         ones.
     adata_ctrl_pred
         Predicted control cells, the reference of the predicted genes' recovery.
+    matched
+        Whether cells are matched; without, a prediction stands as it comes, for a truth with
+        controls, and must have all labels itself.
 
     Returns
     -------
@@ -206,12 +163,11 @@ def pair_of(truth: Truth, adata_pred: AnnData, adata_ctrl_pred: AnnData | None =
     UsageError
         If genes, cells or labels do not fit, see `reconeval.metrics.aligned_pair`.
     """
-    origin = truth.cached("origin", lambda: _Origin(_bare(truth)))
-    prediction = aligned_pair(origin.cells, adata_pred).prediction
+    origin = origin_of(truth)
     if isinstance(truth, PerturbationTruth):
-        pair: Pair = _perturbation_pair(truth, origin, adata_pred, prediction)
+        pair: Pair = _perturbation_pair(truth, origin, adata_pred, matched=matched)
     else:
-        pair = Pair(truth, prediction)
+        pair = Pair(truth, aligned_pair(origin.cells, adata_pred).prediction)
     if adata_ctrl_pred is not None:
         if truth.reference is None:
             msg = "got adata_ctrl_pred without adata_ctrl; give the measured controls, too"
@@ -250,22 +206,14 @@ def lacking(metric: Metric, pair: Pair) -> tuple[str, ...]:
     return ()
 
 
-def _bare(truth: Truth, named: AnnData | None = None) -> AnnData:
-    """Return the truth's matrix as AnnData, under the names of its cells where it has any."""
-    import pandas as pd
-    from anndata import AnnData
-
-    obs = None if named is None else pd.DataFrame(index=named.obs_names)
-    return AnnData(truth.X, obs=obs, var=pd.DataFrame(index=pd.Index(truth.genes)))
-
-
 def _perturbation_pair(
-    truth: PerturbationTruth, origin: _Origin, adata_pred: AnnData, prediction: FloatArray
+    truth: PerturbationTruth, origin: Origin, adata_pred: AnnData, *, matched: bool
 ) -> PerturbationPair:
-    """Bring labels and embedding into the order that the predicted cells were brought into."""
-    rows = matching_rows(origin.cells.obs_names, adata_pred.obs_names)
+    """Bring cells, labels and embedding into the order of the truth."""
+    names = origin.cells.obs_names, adata_pred.obs_names
+    rows = matching_rows(*names) if matched else None
     order = slice(None) if rows is None else rows
-    same = adata_pred.n_obs == len(truth.X)
+    same = matched and adata_pred.n_obs == len(truth.X)
 
     def label(key: str | None, otherwise: StrArray) -> StrArray:
         if same and (key is None or key not in adata_pred.obs):
@@ -275,16 +223,16 @@ def _perturbation_pair(
     key, rep = origin.perturbation_key, origin.use_rep
     return PerturbationPair(
         truth,
-        prediction,
+        aligned_matrix(adata_pred, truth.genes, "adata_pred")[order],
         perturbations=(
-            _perturbations(adata_pred, None, "adata_pred")
+            perturbations_of(adata_pred, None, "adata_pred")
             if key is None
             else label(key, truth.perturbations)
         ),
         covariates=label(origin.covariate_key, truth.covariates),
-        embedding=None if rep is None else embedding_of(adata_pred, rep, "adata_pred")[order],
+        embedding=(
+            None
+            if rep is None
+            else embedding_of(adata_pred, rep, "adata_pred", predicted=True)[order]
+        ),
     )
-
-
-def _perturbations(adata: AnnData, key: str | None, name: str) -> StrArray:
-    return np.full(adata.n_obs, _ONLY) if key is None else labels_of(adata, key, name)

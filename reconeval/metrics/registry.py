@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from reconeval._typing import FloatArray
     from reconeval.metrics.pair import Pair
 
-__all__ = ["METRICS", "Family", "Metric", "Score", "get_metric", "register", "score"]
+__all__ = [
+    "METRICS",
+    "Family",
+    "Metric",
+    "Score",
+    "get_metric",
+    "register",
+    "require_finite",
+    "score",
+]
 
 # Squares of larger values overflow float32; log1p of counts per 10 000 stays below 10.
 LARGEST = 1e15
@@ -133,9 +142,8 @@ def score(metric: Metric, pair: Pair) -> Score:
     if metric.paired and pair.prediction.shape[0] != pair.truth.X.shape[0]:
         counts = f"{pair.prediction.shape[0]} predicted, {pair.truth.X.shape[0]} measured"
         return Score(math.nan, f"needs the same cells on both sides ({counts})")
-    if not pair.cached("finite", lambda: _is_finite(pair.prediction)):
-        return Score(math.nan, f"the prediction has NaN or infinite values, or beyond {LARGEST:g}")
     try:
+        pair.cached("finite", lambda: require_finite(pair.prediction))
         # A model may have left NumPy raising where it should warn.
         with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
             value = float(metric.compute(pair))
@@ -146,8 +154,22 @@ def score(metric: Metric, pair: Pair) -> Score:
     return Score(value)
 
 
-def _is_finite(values: FloatArray) -> bool:
-    if values.size == 0:
-        return True
+def require_finite(values: FloatArray, name: str = "the prediction") -> None:
+    """Raise `Undefined` where a model's output has values that no metric can work with.
+
+    Parameters
+    ----------
+    values
+        Array that a model made, of any shape.
+    name
+        What the reason calls it.
+
+    Raises
+    ------
+    Undefined
+        If a value is NaN, infinite or too large.
+    """
     # NaN is neither above nor below; no copy of the matrix is made.
-    return bool(values.min() > -LARGEST and values.max() < LARGEST)
+    if values.size and not (values.min() > -LARGEST and values.max() < LARGEST):
+        msg = f"{name} has NaN or infinite values, or beyond {LARGEST:g}"
+        raise Undefined(msg)

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from reconeval.costs import COSTS
 from reconeval.errors import UsageError
-from reconeval.metrics.aggregate import HIGHER_IS_BETTER, aggregate_rank_percentile, family_of
+from reconeval.metrics.aggregate import (
+    HIGHER_IS_BETTER,
+    aggregate_rank_percentile,
+    family_of,
+    without_counts,
+)
 from reconeval.metrics.registry import METRICS, Family
 from reconeval.report.picture import BAR, CELL, NUMBER, OVERALL_BAR, Block, Column, Picture
 from reconeval.report.themes import THEMES
@@ -71,16 +76,16 @@ def funky_heatmap(
     if theme not in THEMES:
         msg = f"theme {theme!r} is unknown, expected one of {', '.join(THEMES)}"
         raise UsageError(msg)
+    scores = without_counts(scores)
     if scores.empty:
         msg = f"nothing to draw: {scores.shape[0]} methods x {scores.shape[1]} metrics"
         raise UsageError(msg)
     targets = [] if path is None else _targets(Path(path))
     directions = {name: cost.higher_is_better for name, cost in COSTS.items()}
     directions |= higher_is_better or {}
-    families = dict.fromkeys(COSTS, "cost") | dict(families or {})
-    table = aggregate_rank_percentile(scores, directions, families=families)
+    table = aggregate_rank_percentile(scores, higher_is_better, families=families)
     order = table["overall"].sort_values(ascending=False, kind="stable", na_position="last").index
-    blocks = _blocks([str(name) for name in scores], directions, families)
+    blocks = _blocks([str(name) for name in scores], directions, families or {})
     picture = Picture(THEMES[theme], [str(name) for name in order], blocks, title)
     picture.draw(scores.rename(columns=str).loc[order], table.loc[order])
     for target in targets:

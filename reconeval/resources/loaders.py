@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
+import gzip
+import io
+import lzma
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconeval.errors import UsageError
 from reconeval.filling import hint, listed
@@ -20,11 +25,13 @@ __all__ = [
     "load_cytokine_programmes",
     "load_progeny",
     "read_gmt",
+    "read_table",
 ]
 
 _SHIPPED = Path(__file__).parent
 _N_S_GENES, _N_CELL_CYCLE_GENES = 43, 97  # the file of Tirosh et al.: S genes first, then G2M
 _NUMERIC = {"weight", "p_value", "FDR", "Avg_log2FC"}
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _PROGENY_NAMES = {"pathway": "source", "gene": "target"}  # of the shipped table, for decoupler's
 
 
@@ -46,7 +53,7 @@ def load_cell_cycle_genes(
     Raises
     ------
     UsageError
-        If the file cannot be read or does not have 97 names.
+        If the file cannot be read, does not have 97 names, or has one of them twice.
 
     References
     ----------
@@ -62,6 +69,14 @@ def load_cell_cycle_genes(
         msg = (
             f"{path}: {len(genes)} gene names, expected {_N_CELL_CYCLE_GENES}, one a line, "
             f"the first {_N_S_GENES} of S and the rest of G2M; give the lists as they are published"
+        )
+        raise UsageError(msg)
+    # Twice in a list stands in the place of another gene; in both, it speaks for either phase.
+    repeated = [gene for gene in _unique(genes) if genes.count(gene) > 1]
+    if repeated:
+        msg = (
+            f"{path}: {listed(repeated)} more than once, expected {_N_CELL_CYCLE_GENES} different "
+            "gene names; give the lists as they are published"
         )
         raise UsageError(msg)
     return genes[:_N_S_GENES], genes[_N_S_GENES:]
@@ -133,7 +148,8 @@ def load_progeny(
     Raises
     ------
     UsageError
-        If the file cannot be read, lacks a column, or `top` is below 1.
+        If the file cannot be read, lacks a column, a row has other than the header's fields, a
+        weight is missing, infinite or text, or `top` is below 1.
 
     References
     ----------
@@ -148,7 +164,7 @@ def load_progeny(
         path = progeny_file()
     path = _SHIPPED / "progeny_human_top500.tsv" if path is None else Path(path)
     columns = ("source", "target", "weight", "p_value")
-    table = _read_table(path, columns, rename=_PROGENY_NAMES)
+    table = read_table(path, columns, rename=_PROGENY_NAMES, complete=("weight",))
     if top is None:
         return table
     best = table.sort_values("p_value", kind="stable").groupby("source").head(top)
@@ -173,7 +189,7 @@ def load_cytokine_programmes(*, celltype: str | None = None) -> dict[str, list[s
         If no programme is known for the cell type.
     """
     path = _SHIPPED / "cytokine_programmes.csv.gz"
-    table = _read_table(path, ("gene", "CIP", "celltype"))
+    table = read_table(path, ("gene", "CIP", "celltype"))
     return _gene_sets(_of_celltype(table, "celltype", celltype, path), "CIP", "gene")
 
 
@@ -205,7 +221,8 @@ def load_cytokine_dict_from_csv(
     Raises
     ------
     UsageError
-        If the file cannot be read, lacks a column, has no such cell type, or no gene passes.
+        If the file cannot be read, lacks a column, a row has other than the header's fields, there
+        is no such cell type, or no gene passes.
 
     References
     ----------
@@ -213,7 +230,7 @@ def load_cytokine_dict_from_csv(
     """
     path = Path(path)
     columns = ("Celltype_Str", "Cytokine_Str", "Gene", "FDR", "Avg_log2FC")
-    table = _of_celltype(_read_table(path, columns), "Celltype_Str", celltype, path)
+    table = _of_celltype(read_table(path, columns), "Celltype_Str", celltype, path)
     kept = table[(table["FDR"] <= fdr) & (table["Avg_log2FC"] > min_log2fc)]
     if kept.empty:
         msg = (
@@ -247,7 +264,7 @@ def _of_celltype(
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Excel and others begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 
@@ -257,19 +274,56 @@ def _unreadable(path: Path, error: Exception) -> UsageError:
     return UsageError(f"{path}: {what}; check the path and that it is a text file")
 
 
-def _read_table(
-    path: Path, columns: tuple[str, ...], *, rename: dict[str, str] | None = None
+def read_table(
+    path: Path,
+    columns: tuple[str, ...],
+    *,
+    rename: dict[str, str] | None = None,
+    complete: tuple[str, ...] = (),
 ) -> pd.DataFrame:
-    """Read the named columns of a table, in that order, without rows that lack one of them."""
+    """Read the named columns of a table, in that order, without rows that lack one of them.
+
+    Parameters
+    ----------
+    path
+        Comma-separated, or tab-separated where it ends in .tsv or .txt; .gz, .bz2 or .xz.
+    columns
+        Their names.
+    rename
+        Names that the file may have -> those of `columns`.
+    complete
+        Columns of numbers in which each row must have a finite one.
+
+    Returns
+    -------
+    The table.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, lacks a column, a row has other than the header's fields, or
+        numbers are text or, in complete columns, missing or infinite.
+    """
+    import numpy as np
     import pandas as pd
 
     separator = "\t" if {".tsv", ".txt"} & set(path.suffixes) else ","
     try:
+        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="") as file:
+            text: str = file.read()
+        _check_fields(path, text, separator)
         # pandas would take a cytokine or gene called None, NULL or n/a for a missing value.
         table = pd.read_csv(
-            path, sep=separator, keep_default_na=False, na_values=["", "NA", "NaN", "nan"]
+            io.StringIO(text),
+            sep=separator,
+            index_col=False,
+            keep_default_na=False,
+            na_values=["", "NA", "NaN", "nan"],
         )
-    except (OSError, ValueError, EOFError) as error:  # pandas' parser errors are ValueErrors
+    except UsageError:
+        raise
+    # pandas' parser errors are ValueErrors, as those of decoding are.
+    except (OSError, ValueError, EOFError, csv.Error, lzma.LZMAError) as error:
         raise _unreadable(path, error) from error
     table = table.rename(columns=rename or {})
     missing = [column for column in columns if column not in table.columns]
@@ -283,4 +337,36 @@ def _read_table(
         if not pd.api.types.is_numeric_dtype(table[column]):
             msg = f"{path}: column {column} holds text, expected numbers; check the separator"
             raise UsageError(msg)
+    for column in complete:
+        n_bad = int((~np.isfinite(table[column])).sum())
+        if n_bad:
+            msg = (
+                f"{path}: column {column} is missing or infinite in {n_bad} of {len(table)} rows, "
+                "expected a number in each; mend or drop them"
+            )
+            raise UsageError(msg)
     return table[list(columns)].dropna().reset_index(drop=True)
+
+
+def _check_fields(path: Path, text: str, separator: str) -> None:
+    """Refuse rows that were cut off or have more fields than the header has names."""
+    reader = csv.reader(io.StringIO(text), delimiter=separator)
+    n_fields, n_rows = 0, 0
+    wrong: list[tuple[int, int]] = []  # line and number of fields
+    for row in reader:
+        if not row:  # an empty line
+            continue
+        if not n_fields:
+            n_fields = len(row)
+            continue
+        n_rows += 1
+        if len(row) != n_fields:
+            wrong.append((reader.line_num, len(row)))
+    if wrong:
+        line, found = wrong[0]
+        msg = (
+            f"{path}: {len(wrong)} of {n_rows} rows have other than the {n_fields} fields of the "
+            f"header, the first, line {line}, has {found}; is the file cut off, or a field with a "
+            "separator not in quotes?"
+        )
+        raise UsageError(msg)

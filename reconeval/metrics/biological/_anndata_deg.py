@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reconeval.errors import UsageError
-from reconeval.metrics.alignment import aligned_pair
+from reconeval.metrics.alignment import aligned_pair, labels_of
 from reconeval.metrics.biological._anndata_gene_sets import value_or_warn
 from reconeval.metrics.biological.contrast import contrast_pair
 from reconeval.metrics.biological.deg import (
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
-
-    from reconeval._typing import StrArray
 
 __all__ = ["controls", "metric_deg"]
 
@@ -55,7 +53,8 @@ def metric_deg(
     adata_ctrl_pred
         Predicted control cells, the reference of the prediction; default `adata_ctrl`.
     cell_type_key
-        Column of `adata_true.obs`, in place of a reference: each type against all other cells.
+        Column of `adata_true.obs`: without `adata_ctrl`, which goes before it, each type against
+        all other cells.
     k
         Number of top genes, or several numbers.
     fdr
@@ -71,12 +70,17 @@ def metric_deg(
     Raises
     ------
     UsageError
-        If genes or cells do not fit, or both or neither of control and cell types are given.
+        If genes or cells do not fit, neither control nor cell types are given, or a cell has no
+        type.
     """
-    cell_types = None if cell_type_key is None else _labels(adata_true, cell_type_key)
+    cell_types = None
+    if cell_type_key is not None:
+        labels = labels_of(adata_true, cell_type_key, "adata_true")
+        cell_types = labels if adata_ctrl is None else None
     aligned = aligned_pair(adata_true, adata_pred, *controls(adata_ctrl, adata_ctrl_pred))
     reference, predicted_reference, *_ = (*aligned.others, None, None)
-    ks = (k,) if isinstance(k, int) else tuple(k)
+    ks = (k,) if isinstance(k, int | np.integer) else tuple(k)
+    predictions = [X for X in (aligned.prediction, predicted_reference) if X is not None]
 
     def values() -> dict[str, float]:
         truth, prediction = contrast_pair(
@@ -96,7 +100,8 @@ def metric_deg(
         }
 
     names = [*(f"deg_dice_at_{number}" for number in ks), "deg_logfc_spearman", "deg_logfc_pearson"]
-    return value_or_warn("deg", values, dict.fromkeys(names, math.nan))
+    found = value_or_warn("deg", values, *predictions)
+    return dict.fromkeys(names, math.nan) if found is None else found
 
 
 def controls(adata_ctrl: AnnData | None, adata_ctrl_pred: AnnData | None) -> list[AnnData]:
@@ -111,11 +116,3 @@ def controls(adata_ctrl: AnnData | None, adata_ctrl_pred: AnnData | None) -> lis
         msg = "got adata_ctrl_pred without adata_ctrl; give the measured controls, too"
         raise UsageError(msg)
     return [adata for adata in (adata_ctrl, adata_ctrl_pred) if adata is not None]
-
-
-def _labels(adata: AnnData, key: str) -> StrArray:
-    if key not in adata.obs:
-        known = ", ".join(map(str, adata.obs.columns)) or "none"
-        msg = f"adata_true.obs has no column {key!r} of cell types (it has: {known}); name one"
-        raise UsageError(msg)
-    return np.asarray(adata.obs[key].astype(str))

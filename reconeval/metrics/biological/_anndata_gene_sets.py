@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 from reconeval import resources
-from reconeval.errors import Undefined, UndefinedMetricWarning, UsageError
+from reconeval.errors import Undefined, UsageError
+from reconeval.metrics._warn import warn_undefined
 from reconeval.metrics.alignment import aligned_pair
 from reconeval.metrics.biological import cellcycle, coexpression, cytokine, pathway
 from reconeval.metrics.biological._genes import MIN_CELLS, MIN_GENES
+from reconeval.metrics.biological.cell_cycle import PHASES
 from reconeval.metrics.biological.scores import CTRL_SIZE, N_BINS
+from reconeval.metrics.registry import require_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+    from reconeval._typing import FloatArray
     from reconeval.metrics.biological.association import Method
 
 __all__ = [
@@ -61,8 +64,10 @@ def metric_cellcycle(
 
     Returns
     -------
-    Values by name, `cellcycle_proportion_same_phase` first; where they have none the first is
-    NaN, alone, with an `UndefinedMetricWarning`.
+    Values by name: `cellcycle_proportion_same_phase`, `cellcycle_S`, `_G2M`, `_G1` and
+    `cellcycle_proportion_mean_diff`, and the proportions `cellcycle_true_S` to
+    `cellcycle_predicted_G1`. All are always there, NaN with an `UndefinedMetricWarning` where
+    they have no value.
 
     Raises
     ------
@@ -87,9 +92,20 @@ def metric_cellcycle(
             min_genes=overlap,
             seed=random_state,
         ),
-        {"proportion_same_phase": math.nan},
+        pair.prediction,
     )
-    return {f"cellcycle_{name}": value for name, value in values.items()}
+    names = [
+        "proportion_same_phase",
+        *PHASES,
+        "proportion_mean_diff",
+        *(f"{side}_{phase}" for side in ("true", "predicted") for phase in PHASES),
+    ]
+    if values is not None:
+        for phase in [phase for phase in PHASES if phase not in values]:
+            reason = f"none of {len(pair.X)} cells of the truth is in phase {phase}"
+            warn_undefined(f"cellcycle_{phase}", reason)
+    found = values or {}
+    return {f"cellcycle_{name}": found.get(name, math.nan) for name in names}
 
 
 def metric_coexpression(
@@ -129,7 +145,7 @@ def metric_coexpression(
     """
     sets = resources.read_gmt() if gene_sets is None else gene_sets
     pair = aligned_pair(adata_true, adata_pred)
-    return value_or_warn(
+    return _number(
         "coexpression",
         lambda: coexpression(
             pair.X,
@@ -140,7 +156,7 @@ def metric_coexpression(
             min_cells=min_cells,
             min_genes=overlap,
         ),
-        math.nan,
+        pair.prediction,
     )
 
 
@@ -181,7 +197,7 @@ def metric_pathway(
     """
     network = resources.load_progeny() if net is None else net
     pair = aligned_pair(adata_true, adata_pred)
-    return value_or_warn(
+    return _number(
         "pathway",
         lambda: pathway(
             pair.X,
@@ -192,7 +208,7 @@ def metric_pathway(
             min_cells=min_cells,
             min_genes=overlap,
         ),
-        math.nan,
+        pair.prediction,
     )
 
 
@@ -236,7 +252,7 @@ def metric_cytokine(
     """
     sets = resources.load_cytokine_programmes() if cytokine_dict is None else cytokine_dict
     pair = aligned_pair(adata_true, adata_pred)
-    return value_or_warn(
+    return _number(
         "cytokine",
         lambda: cytokine(
             pair.X,
@@ -249,12 +265,12 @@ def metric_cytokine(
             n_bins=n_bins,
             seed=random_state,
         ),
-        math.nan,
+        pair.prediction,
     )
 
 
-def value_or_warn(name: str, compute: Callable[[], T], otherwise: T) -> T:
-    """Return what `compute` returns, or `otherwise` with a warning where it is undefined.
+def value_or_warn(name: str, compute: Callable[[], T], *predicted: FloatArray) -> T | None:
+    """Return what `compute` returns, or None with a warning where it is undefined.
 
     Parameters
     ----------
@@ -262,16 +278,22 @@ def value_or_warn(name: str, compute: Callable[[], T], otherwise: T) -> T:
         What the warning calls the metric.
     compute
         Raises `Undefined` with the reason where there is no value.
-    otherwise
-        NaN, or a table with NaN.
+    predicted
+        What the model made; where it is not finite there is no value either.
 
     Returns
     -------
-    The value; the `UndefinedMetricWarning` points at the caller of the calling function.
+    The value; the `UndefinedMetricWarning` points at the user's code.
     """
     try:
+        for values in predicted:
+            require_finite(values)
         return compute()
     except Undefined as reason:
-        message = f"{name} is undefined: {reason}"
-        warnings.warn(message, UndefinedMetricWarning, stacklevel=3)
-        return otherwise
+        warn_undefined(name, reason)
+        return None
+
+
+def _number(name: str, compute: Callable[[], float], prediction: FloatArray) -> float:
+    value = value_or_warn(name, compute, prediction)
+    return math.nan if value is None else value

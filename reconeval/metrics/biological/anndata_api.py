@@ -76,8 +76,8 @@ def compute_biological_metrics(
 
     Returns
     -------
-    Values by name, without the proportions that `metric_cellcycle` adds; NaN with an
-    `UndefinedMetricWarning` where a metric has none.
+    Values by name, without the proportions that `metric_cellcycle` adds; the five of the cell
+    cycle are always there. NaN with an `UndefinedMetricWarning` where a metric has none.
 
     Raises
     ------
@@ -91,6 +91,8 @@ def compute_biological_metrics(
     var = pd.DataFrame(index=pd.Index(aligned.genes))
     true = AnnData(aligned.X, obs=adata_true.obs, var=var)
     pred, *references = (AnnData(X, var=var) for X in (aligned.prediction, *aligned.others))
+    if pred.n_obs == true.n_obs:  # these cells are matched already
+        pred.obs_names = true.obs_names
     filters = {"min_cells": min_cells, "overlap": overlap}
     phases = metric_cellcycle(true, pred, s_genes, g2m_genes, **filters)
     # The proportions of the phases are no scores: neither way is better.

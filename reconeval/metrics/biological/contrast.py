@@ -1,7 +1,7 @@
 """Groups of cells beside the cells that each is compared with, and how their genes differ.
 
 With a reference the cells are one group, tested against it. Without, each cell type is a group
-that is tested against the other cells (marker recovery).
+that is tested against the other cells (marker recovery). All is compared in float32.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Contrast:
         Array of shape (n_groups, n_cells): which cells each group has; the others are its
         reference.
     parts
-        Arrays of shape (n_cells_of_part, n_genes), together n_cells cells.
+        Arrays of shape (n_cells_of_part, n_genes), float32, together n_cells cells.
     """
 
     means: FloatArray
@@ -84,6 +84,7 @@ def contrast_reference(X: FloatArray, reference: FloatArray) -> Contrast:
     -------
     A contrast of one group.
     """
+    X, reference = _as_float32(X), _as_float32(reference)
     groups = np.zeros((1, len(X) + len(reference)), dtype=np.bool_)
     groups[:, : len(X)] = True
     means, reference_means = (
@@ -136,10 +137,21 @@ def contrast_types(X: FloatArray, groups: BoolArray) -> Contrast:
     -------
     A contrast of n_groups groups.
     """
+    X = _as_float32(X)
     sizes = groups.sum(axis=1)[:, None]
     sums = np.stack([X[cells].sum(axis=0, dtype=np.float64) for cells in groups])
     rest = X.sum(axis=0, dtype=np.float64) - sums
     return Contrast(sums / sizes, rest / (len(X) - sizes), groups, (X,))
+
+
+def _as_float32(X: FloatArray) -> FloatArray:
+    """Return cells in the one precision that all are compared in.
+
+    The same expression in float32 on one side and float64 on the other differs by rounding: no
+    tie would be a tie, and no difference 0. Every comparison of cells with others is made of
+    this, whatever types truth, prediction and controls come in.
+    """
+    return X.astype(np.float32, copy=False)
 
 
 def contrast_pair(

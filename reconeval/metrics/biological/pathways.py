@@ -110,7 +110,7 @@ def network_weights(
     Undefined
         If no source has enough targets.
     UsageError
-        If the table lacks a column or names a pair twice.
+        If the table lacks a column, names a pair twice, or a weight is no finite number.
     """
     missing = {"source", "target", "weight"} - set(network.columns)
     if missing:
@@ -119,6 +119,7 @@ def network_weights(
             "and weight; rename its columns"
         )
         raise UsageError(msg)
+    _check_weights(network["weight"])
     if network.duplicated(["source", "target"]).any():
         twice = network[network.duplicated(["source", "target"])].iloc[0]
         msg = f"{twice.source} and {twice.target} occur twice in the network; keep one weight"
@@ -136,6 +137,22 @@ def network_weights(
         raise Undefined(msg)
     table = known.pivot_table(index="target", columns="source", values="weight")
     return table.reindex(names).fillna(0).to_numpy(dtype=np.float64)
+
+
+def _check_weights(weights: pd.Series[float]) -> None:
+    if weights.dtype.kind not in "iuf":
+        msg = (
+            f"the network's weights are of dtype {weights.dtype}, expected numbers; convert them "
+            'by network["weight"].astype(float)'
+        )
+        raise UsageError(msg)
+    n_bad = int((~np.isfinite(weights.to_numpy(dtype=np.float64))).sum())
+    if n_bad:
+        msg = (
+            f"{n_bad} of the network's {len(weights)} weights are NaN or infinite, expected finite "
+            "numbers; mend or drop these rows"
+        )
+        raise UsageError(msg)
 
 
 def ulm_scores(

@@ -1,12 +1,12 @@
 """The biological metrics as entries of the table, on what truth and pair keep.
 
-They use the gene sets that ship with the package and the settings that are the defaults of the
-pure functions. What depends on the truth alone is computed once for all models and seeds.
+They use the gene sets of the truth and the settings that are the defaults of the pure functions.
+What depends on the truth alone is computed once for all models and seeds.
 """
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconeval.errors import Undefined
@@ -14,13 +14,7 @@ from reconeval.metrics._checks import as_matrix
 from reconeval.metrics.biological import cell_cycle, co_expression, cytokines, deg, pathways
 from reconeval.metrics.biological._genes import columns_of_sets, expressed, gene_columns
 from reconeval.metrics.biological.contrast import contrast_reference, contrast_types, type_groups
-from reconeval.metrics.registry import Metric
-from reconeval.resources import (
-    load_cell_cycle_genes,
-    load_cytokine_programmes,
-    load_progeny,
-    read_gmt,
-)
+from reconeval.metrics.registry import Metric, require_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,12 +25,6 @@ if TYPE_CHECKING:
     from reconeval.metrics.pair import Pair, Truth
 
 __all__ = ["BIOLOGICAL"]
-
-# Read once in a process, not once for each truth.
-_cell_cycle_genes = cache(load_cell_cycle_genes)
-_hallmark = cache(read_gmt)
-_progeny = cache(load_progeny)
-_cytokine_programmes = cache(load_cytokine_programmes)
 
 
 def _columns(truth: Truth) -> dict[str, int]:
@@ -54,7 +42,7 @@ def _phases(pair: Pair) -> tuple[StrArray, StrArray]:
     markers = truth.cached(
         ("biological", "markers"),
         lambda: cell_cycle.cell_cycle_columns(
-            _columns(truth), _expressed(truth), *_cell_cycle_genes()
+            _columns(truth), _expressed(truth), *truth.gene_sets.markers()
         ),
     )
     key = ("biological", "phases")
@@ -77,7 +65,7 @@ def _coexpression(pair: Pair) -> float:
     truth = pair.truth
     sets = truth.cached(
         ("biological", "gene sets"),
-        lambda: columns_of_sets(_hallmark(), _columns(truth), keep=_expressed(truth)),
+        lambda: columns_of_sets(truth.gene_sets.sets(), _columns(truth), keep=_expressed(truth)),
     )
     correlations = truth.cached(
         ("biological", "correlations"),
@@ -92,7 +80,7 @@ def _pathway(pair: Pair) -> float:
     truth, keep = pair.truth, _expressed(pair.truth)
     weights = truth.cached(
         ("biological", "network"),
-        lambda: pathways.network_weights(_progeny(), truth.genes, keep),
+        lambda: pathways.network_weights(truth.gene_sets.network(), truth.genes, keep),
     )
     activities = truth.cached(
         ("biological", "activities"),
@@ -107,7 +95,7 @@ def _cytokine(pair: Pair) -> float:
     truth = pair.truth
     sets = truth.cached(
         ("biological", "signatures"),
-        lambda: list(columns_of_sets(_cytokine_programmes(), _columns(truth)).values()),
+        lambda: list(columns_of_sets(truth.gene_sets.signatures(), _columns(truth)).values()),
     )
     scores = truth.cached(
         ("biological", "scores"), lambda: cytokines.signature_scores(truth.X, sets)
@@ -139,6 +127,7 @@ def _contrasts(pair: Pair) -> tuple[Contrast, Contrast]:
             return contrast_types(pair.prediction, truth.groups)
         if pair.reference_prediction is None:
             return contrast_reference(pair.prediction, pair.truth.reference)
+        require_finite(pair.reference_prediction, "the predicted reference")
         reference = as_matrix(pair.reference_prediction, "the predicted reference")
         return contrast_reference(pair.prediction, reference)
 

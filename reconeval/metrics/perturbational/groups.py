@@ -21,9 +21,9 @@ from reconeval.metrics.perturbational.recovery import (
     de_pr_auc,
     de_precision_at_k,
 )
-from reconeval.metrics.perturbational.shifts import shift_correlation
+from reconeval.metrics.perturbational.shifts import pearson_of_shifts
 from reconeval.metrics.perturbational.weighted import weighted_mse, weighted_r2_delta_pert
-from reconeval.metrics.registry import Score
+from reconeval.metrics.registry import Score, require_finite
 from reconeval.metrics.two_sample import two_sample
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def _knn_purity(pair: PerturbationPair, group: Group, *, k: int) -> float:
     truth = pair.perturbation_truth
     rows, predicted = truth.rows(group), pair.rows(group)
     controls = truth.control_rows(group.covariate)
-    if truth.embedding is None or truth.reference_embedding is None or pair.embedding is None:
+    embedding = pair.embedding
+    if truth.embedding is None or truth.reference_embedding is None or embedding is None:
         known = between_in_genes(pair)[1] if len(truth.groups) == 1 else None
         return knn_purity(
             _rows(truth.X, rows),
@@ -78,9 +79,10 @@ def _knn_purity(pair: PerturbationPair, group: Group, *, k: int) -> float:
             known=known,
             device=truth.device,
         )
+    pair.cached("finite embedding", lambda: require_finite(embedding, "the embedding"))
     return knn_purity(
         truth.embedding[rows],
-        pair.embedding[predicted],
+        embedding[predicted],
         truth.reference_embedding[controls],
         k=k,
         device=truth.device,
@@ -102,13 +104,13 @@ def _shifts(pair: PerturbationPair, group: Group) -> tuple[FloatArray, FloatArra
 
 
 def _pearson_delta(pair: PerturbationPair, group: Group) -> float:
-    return shift_correlation(*_shifts(pair, group))
+    return pearson_of_shifts(*_shifts(pair, group))
 
 
 def _pearson_delta_pert(pair: PerturbationPair, group: Group) -> float:
     truth = pair.perturbation_truth
     background = truth.background(group)
-    return shift_correlation(truth.mean(group) - background, pair.mean(group) - background)
+    return pearson_of_shifts(truth.mean(group) - background, pair.mean(group) - background)
 
 
 def _weighted_r2_delta_pert(pair: PerturbationPair, group: Group) -> float:

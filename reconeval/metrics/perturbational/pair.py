@@ -8,7 +8,7 @@ from reconeval.errors import UsageError
 from reconeval.metrics.pair import Pair
 from reconeval.metrics.perturbational.expression import de_table
 from reconeval.metrics.perturbational.shifts import mean_profile
-from reconeval.metrics.perturbational.truth import Group, labels, rows_of
+from reconeval.metrics.perturbational.truth import Group, check_embedding, labels, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +44,9 @@ class PerturbationPair(Pair):
     Raises
     ------
     UsageError
-        If labels do not fit the cells, a measured perturbation was not predicted or a predicted
-        one not measured, an embedding is on one side alone, or the controls have another shape
-        than those of the truth.
+        If labels or embeddings do not fit the cells, a measured perturbation was not predicted or
+        a predicted one not measured, an embedding is on one side alone or of another width, or the
+        controls have another shape than those of the truth.
     """
 
     def __init__(
@@ -69,6 +69,15 @@ class PerturbationPair(Pair):
             msg = f"only the {side} has an embedding; give one for both or for neither"
             raise UsageError(msg)
         n = len(self.prediction)
+        if embedding is not None and truth.embedding is not None:
+            check_embedding(embedding, n, "prediction")
+            found, expected = embedding.shape[1], truth.embedding.shape[1]
+            if found != expected:
+                msg = (
+                    f"the prediction's embedding has {found} columns, expected the {expected} of "
+                    "the truth's; embed both alike"
+                )
+                raise UsageError(msg)
         if perturbations is None:
             perturbations = truth.perturbations
             covariates = truth.covariates if covariates is None else covariates

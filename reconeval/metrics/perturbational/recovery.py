@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reconeval.errors import Undefined, UsageError
+from reconeval.metrics.biological.deg import FDR, TOP_K
 
 if TYPE_CHECKING:
     from reconeval._typing import BoolArray, FloatArray
 
 __all__ = [
-    "FDR",
     "DETable",
     "de_direction_match",
     "de_lfc_spearman",
@@ -28,9 +28,6 @@ __all__ = [
     "de_precision_at_k",
     "n_significant",
 ]
-
-FDR = 0.05
-TOP_K = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)

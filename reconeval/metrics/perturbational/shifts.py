@@ -12,6 +12,7 @@ import numpy as np
 
 from reconeval.errors import Undefined, UsageError
 from reconeval.metrics._checks import as_matrix, check_pair
+from reconeval.metrics.biological.association import column_correlations
 
 if TYPE_CHECKING:
     from reconeval._typing import FloatArray, IntArray
@@ -23,13 +24,12 @@ __all__ = [
     "mean_profile",
     "pearson_delta",
     "pearson_delta_pert",
-    "shift_correlation",
+    "pearson_of_shifts",
 ]
 
 # A predicted shift this much smaller than the true one is rounding: a model that returns its
 # control cells, or the mean of the training set in float32, must not be scored by its last digit.
 NEGLIGIBLE = 1e-4
-ROUNDING = 1e-12  # of float64 means, relative
 
 
 def control_halves(n: int, seed: int = 0) -> tuple[IntArray, IntArray]:
@@ -127,7 +127,7 @@ def pearson_delta(X: FloatArray, Y: FloatArray, controls: FloatArray, *, seed: i
     X, Y = check_pair(X, Y)
     _, controls = check_pair(X, as_matrix(controls, "the controls"))
     first, second = control_halves(len(controls), seed)
-    return shift_correlation(
+    return pearson_of_shifts(
         mean_profile(X) - mean_profile(controls[first]),
         mean_profile(Y) - mean_profile(controls[second]),
     )
@@ -174,19 +174,18 @@ def pearson_delta_pert(X: FloatArray, Y: FloatArray, background: FloatArray) -> 
     """
     X, Y = check_pair(X, Y)
     background = as_profile(background, X.shape[1], "the background")
-    return shift_correlation(mean_profile(X) - background, mean_profile(Y) - background)
+    return pearson_of_shifts(mean_profile(X) - background, mean_profile(Y) - background)
 
 
-def shift_correlation(true: FloatArray, predicted: FloatArray) -> float:
+def pearson_of_shifts(true: FloatArray, predicted: FloatArray) -> float:
     """Pearson of two shifts over genes; 0 where the predicted one does not vary over genes."""
-    spread = float(np.abs(true).max())
-    true, predicted = true - true.mean(), predicted - predicted.mean()
-    if np.ptp(true) <= ROUNDING * spread:
-        msg = "the true shift is the same in all genes"
+    if has_no_shift(predicted - predicted.mean(), true - true.mean()):
+        predicted = np.zeros_like(predicted)
+    value = column_correlations(true[:, None], predicted[:, None], method="pearson")[0]
+    if np.isnan(value):
+        msg = "the true shift is the same in all genes, or there are fewer than 3 of them"
         raise Undefined(msg)
-    if has_no_shift(predicted, true):
-        return 0.0
-    return float(true @ predicted / (np.linalg.norm(true) * np.linalg.norm(predicted)))
+    return float(value)
 
 
 def as_profile(values: FloatArray, n_genes: int, name: str) -> FloatArray:

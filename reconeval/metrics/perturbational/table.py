@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,20 @@ import numpy as np
 from reconeval.errors import Undefined
 from reconeval.metrics.perturbational.groups import per_perturbation
 from reconeval.metrics.perturbational.pair import PerturbationPair
-from reconeval.metrics.registry import Metric
+from reconeval.metrics.perturbational.recovery import n_significant
+from reconeval.metrics.registry import Metric, require_finite
 
 if TYPE_CHECKING:
-    from reconeval.metrics.pair import Pair
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["PERTURBATIONAL"]
+    from reconeval.metrics.pair import Pair
+    from reconeval.metrics.perturbational.recovery import DETable
+    from reconeval.metrics.perturbational.truth import Group
+
+__all__ = ["COUNTS", "PERTURBATIONAL", "significant_genes"]
+
+COUNTS = ("de_n_significant_true", "de_n_significant_pred")
+"""What stands beside the metrics that start with `de_`; no scores, for neither way is better."""
 
 _RECON = "doi:10.64898/2026.06.15.731445"
 _CHALLENGE = "doi:10.1016/j.cell.2025.06.008"
@@ -33,9 +42,46 @@ def _average(name: str, pair: Pair) -> float:
     if not values:
         group, score = next(iter(scores.items()))
         others = f" (and {len(scores) - 1} more without a value)" if len(scores) > 1 else ""
-        msg = f"{group}: {score.reason}{others}"
+        where = f"{group}: " if str(group) else ""
+        msg = f"{where}{score.reason}{others}"
         raise Undefined(msg)
     return float(np.mean(values))
+
+
+def significant_genes(pair: Pair, names: Iterable[str]) -> dict[str, float]:
+    """Count the significant genes of both sides, for metrics that are read beside them.
+
+    Parameters
+    ----------
+    pair
+        Truth and prediction.
+    names
+        The metrics.
+
+    Returns
+    -------
+    By the names of `COUNTS` the mean number over the perturbations that could be tested, NaN
+    where none could; nothing where no metric starts with `de_`.
+    """
+    wanted = any(name.startswith("de_") for name in names)
+    if not wanted or not isinstance(pair, PerturbationPair):
+        return {}
+    truth = pair.perturbation_truth
+    try:
+        require_finite(pair.prediction)
+        predicted = _mean_n_significant(pair.de_table, truth.groups)
+    except Undefined:  # the metrics beside these numbers have told why
+        predicted = math.nan
+    values = (_mean_n_significant(truth.de_table, truth.groups), predicted)
+    return dict(zip(COUNTS, values, strict=True))
+
+
+def _mean_n_significant(tables: Callable[[Group], DETable], groups: Sequence[Group]) -> float:
+    numbers = []
+    for group in groups:
+        with suppress(Undefined):  # likewise
+            numbers.append(n_significant(tables(group)))
+    return float(np.mean(numbers)) if numbers else math.nan
 
 
 def _metric(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from reconeval.errors import Undefined, UsageError
+from reconeval.filling import listed
 from reconeval.metrics.pair import Truth
 from reconeval.metrics.perturbational.expression import de_table
 from reconeval.metrics.perturbational.shifts import control_halves, mean_profile
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from reconeval._typing import FloatArray, IntArray, StrArray
     from reconeval.metrics.perturbational.recovery import DETable
 
-__all__ = ["Group", "PerturbationTruth", "labels", "rows_of"]
+__all__ = ["Group", "PerturbationTruth", "check_embedding", "labels", "rows_of"]
 
 
 class Group(NamedTuple):
@@ -28,7 +29,7 @@ class Group(NamedTuple):
     covariate: str
 
     def __str__(self) -> str:
-        return f"{self.perturbation} in {self.covariate}" if self.covariate else self.perturbation
+        return " in ".join(part for part in self if part)
 
 
 class PerturbationTruth(Truth):
@@ -55,7 +56,7 @@ class PerturbationTruth(Truth):
         Measured training cells and their labels. The mean of their perturbations is what
         `pearson_delta_pert` and `weighted_r2_delta_pert` are taken against.
     control
-        Label of the control cells in `train_perturbations`.
+        Label of the control cells in `train_perturbations`, None where there are none among them.
     targets
         For a perturbation, the gene it targets; perturbations and genes that are missing have
         none.
@@ -70,8 +71,8 @@ class PerturbationTruth(Truth):
     Raises
     ------
     UsageError
-        If labels do not fit the cells, a covariate has no controls, or a measured perturbed cell
-        has the label of the controls.
+        If labels or embeddings do not fit the cells, a covariate has no controls, a measured
+        perturbed cell has the label of the controls, or no training cell has it.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class PerturbationTruth(Truth):
         train: FloatArray | None = None,
         train_perturbations: StrArray | Sequence[str] | None = None,
         train_covariates: StrArray | Sequence[str] | None = None,
-        control: str = "control",
+        control: str | None = "control",
         targets: Mapping[str, str] | None = None,
         embedding: FloatArray | None = None,
         reference_embedding: FloatArray | None = None,
@@ -118,14 +119,40 @@ class PerturbationTruth(Truth):
         self.embedding = embedding
         self.reference_embedding = reference_embedding
         self._check_controls()
+        self._check_embeddings()
 
     def _check_controls(self) -> None:
-        if (self.perturbations == self.control).any():
+        if self.control in self.perturbations.tolist():
             msg = f"the truth has cells of {self.control!r}; give control cells as reference"
             raise UsageError(msg)
         bare = set(self.covariates) - set(self.control_covariates)
         if bare:
             msg = f"no control cells for {', '.join(sorted(bare))}; add them to the reference"
+            raise UsageError(msg)
+        known = [] if self.train_perturbations is None else sorted(set(self.train_perturbations))
+        if known and self.control is not None and self.control not in known:
+            # They would pass for one more perturbation, in the mean that others are taken against.
+            msg = (
+                f"no training cell is labelled {self.control!r} (labels: {listed(known)}); name "
+                "the label of the controls by control, or say control=None if there are none"
+            )
+            raise UsageError(msg)
+
+    def _check_embeddings(self) -> None:
+        if self.embedding is None or self.reference_embedding is None:
+            return
+        widths = {}
+        for name, embedding, cells in (
+            ("truth", self.embedding, self.X),
+            ("reference", self.reference_embedding, self.controls),
+        ):
+            check_embedding(embedding, len(cells), name)
+            widths[name] = embedding.shape[1]
+        if len(set(widths.values())) > 1:
+            msg = (
+                f"the embedding has {widths['truth']} columns in the truth and "
+                f"{widths['reference']} in the reference; embed both alike"
+            )
             raise UsageError(msg)
 
     @property
@@ -224,6 +251,13 @@ class PerturbationTruth(Truth):
             return np.asarray(np.mean(profiles, axis=0))
 
         return self.cached(("background", group), build)
+
+
+def check_embedding(embedding: FloatArray, n_cells: int, name: str) -> None:
+    """Refuse an embedding that is no matrix with a row for each cell."""
+    if embedding.ndim != 2 or len(embedding) != n_cells:
+        msg = f"the embedding of the {name} has shape {embedding.shape}, expected ({n_cells}, d)"
+        raise UsageError(msg)
 
 
 def labels(values: StrArray | Sequence[str] | None, n: int, name: str) -> StrArray:
