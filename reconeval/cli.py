@@ -18,7 +18,7 @@ __all__ = ["main"]
 # name -> (module with add_arguments(parser) and run(args) -> exit code, help)
 _COMMANDS = {
     "check": ("reconeval.check", "check a model against the contract"),
-    "datasets": ("reconeval.datasets.cli", "list, verify or describe the frozen datasets; fetch others"),
+    "datasets": ("reconeval.datasets.cli", "list, verify, describe or fetch datasets"),
     "score": ("reconeval.score", "score predicted cells in a file against measured ones"),
 }
 
