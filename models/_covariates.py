@@ -106,7 +106,7 @@ class OneHot:
                     f"{name}: {int(unknown.sum())} of {n_cells} cells have a {covariate!r} that "
                     f"training did not have ({new}); they get the average of the training cells"
                 )
-                warnings.warn(msg, UserWarning, stacklevel=4)
+                warnings.warn(msg, UserWarning, stacklevel=3)
             blocks.append(block)
         return np.hstack(blocks)
 

@@ -99,7 +99,7 @@ class Decoder(nn.Module):
         self.register_buffer("centre", torch.zeros(n_inputs))
         self.register_buffer("spread", torch.ones(n_inputs))
         self.register_buffer("start", torch.zeros(n_genes))
-        self._inverse = INVERSES[activation]
+        self._activation_name = activation
 
     def begin(self, inputs: F32, X: F32, *, embed_dim: int) -> None:
         """Learn the constants of standardisation and of the mean cell.
@@ -117,7 +117,8 @@ class Decoder(nn.Module):
         embedding = (inputs - centre)[:, :embed_dim]
         self.centre.copy_(torch.tensor(centre))
         self.spread[:embed_dim] = float(np.sqrt(np.square(embedding).mean())) or 1.0
-        self.start.copy_(self._inverse(torch.tensor(X.mean(axis=0, dtype=np.float64))))
+        mean = torch.tensor(X.mean(axis=0, dtype=np.float64))
+        self.start.copy_(INVERSES[self._activation_name](mean))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the predicted mean, (n_cells, n_genes), of inputs (n_cells, n_inputs)."""
@@ -170,7 +171,7 @@ class DecoderModule(LightningModule):
         super().__init__()
         self.decoder = decoder
         self.log_scale = log_scale_for(distribution, n_genes)
-        self._loss = LOSSES[distribution]
+        self._distribution = distribution
         self._learning_rate = learning_rate
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -194,6 +195,6 @@ class DecoderModule(LightningModule):
 
     def _logged(self, batch: list[Tensor], name: str) -> Tensor:
         inputs, X = batch
-        loss = self._loss(X, self(inputs), self.log_scale)
+        loss = LOSSES[self._distribution](X, self(inputs), self.log_scale)
         self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(X))
         return loss
