@@ -91,7 +91,9 @@ class TestEmbedder:
 
     def test_settings_and_an_alias_name_it(self, pytester):
         bench(pytester, *QUICK, "--embedder=fm:Axes?d=5", "--results=five.json")
-        bench(pytester, *QUICK, "--embedder=deep=fm:Axes?d=40", "--results=forty.json")
+        chosen = ("-k", "Linear/deep and mse", "--results=forty.json")
+        result = bench(pytester, *QUICK, "--embedder=deep=fm:Axes?d=40", *chosen)
+        result.assert_outcomes(passed=1, deselected=1)
         five, forty = rows("five.json"), rows("forty.json")
         assert set(five["model"]) == {"Linear/Axes+d:5"}
         assert set(forty["model"]) == {"Linear/deep"}

@@ -11,6 +11,8 @@ import pandas.core.arrays.arrow.extension_types
 import pyarrow.parquet  # noqa: F401
 import pytest
 import torch  # noqa: F401
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression  # noqa: F401
 from sklearn.metrics import r2_score
@@ -239,6 +241,25 @@ class TestStart:
         assert set(partners) <= allowed
         assert {p in allowed for p in split.test_partner[~kept]} == {False}
         np.testing.assert_array_equal(case_of(dataset)._partners, partners)
+
+    @given(
+        n=st.integers(20, 160),
+        types=st.integers(1, 4),
+        seed=st.integers(0, 5),
+        kind=st.sampled_from(["iid", "perturbation", "known"]),
+    )
+    @settings(max_examples=25)
+    def test_no_start_is_a_control_of_the_truths_half(self, n, types, seed, kind):
+        known = kind == "known"
+        case = case_of(drawn(n, types=types, known=known, seed=seed), "iid" if known else kind)
+        effects, partners = case.effects, case._partners
+        assert set(partners) <= set(case.split.test_controls)
+        for covariate in set(effects.covariates):
+            truth = set(case.split.test_controls[effects.halves(covariate)[0]])
+            scored = partners[case._kept][effects.covariates == covariate]
+            assert len(scored) > 0
+            assert not truth & set(scored)
+        assert len(case.test_input()) == len(case.split.test)
 
     def test_labels_come_to_a_predictor_that_names_them(self):
         case = case_of(drawn())
