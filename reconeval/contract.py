@@ -25,7 +25,7 @@ from reconeval.errors import ReconevalError, UsageError
 from reconeval.filling import hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "check_names",
     "checks",
     "contract_data",
+    "declared_exceptions",
     "decoder_contract_data",
     "few_cells",
     "predictor_contract_data",
@@ -189,3 +190,43 @@ def run_check(check: Check | str, subject: Subject[Any]) -> Outcome:
         return Outcome(check.name, "excepted", f"{reason} [{message}]")
     note = f"declared exception no longer needed, remove it: {reason}"
     return Outcome(check.name, status, "; ".join(filter(None, (message, note))))
+
+
+def declared_exceptions(
+    made: type, written: Mapping[str, str], task: str, *, where: str
+) -> dict[str, str]:
+    """Return the exceptions that a class and the user declare, by the name of the check.
+
+    Parameters
+    ----------
+    made
+        The class; its `contract_exceptions` are check -> reason.
+    written
+        What the user adds in a file of models.
+    task
+        Whose checks there are.
+    where
+        Begins a message.
+
+    Returns
+    -------
+    Reasons by check.
+
+    Raises
+    ------
+    UsageError
+        If a check is unknown or an exception has no reason.
+    """
+    own = getattr(made, "contract_exceptions", {})
+    if not isinstance(own, dict):
+        msg = f"{where}: {made.__name__}.contract_exceptions is {own!r}, expected check -> reason"
+        raise UsageError(msg)
+    declared, known = {**own, **written}, check_names(task)
+    for name, reason in declared.items():
+        if name not in known:
+            msg = f"{where}: exception for an unknown check {name!r}{hint(name, known)}"
+            raise UsageError(msg)
+        if not isinstance(reason, str) or not reason.strip():
+            msg = f"{where}: the exception {name!r} has no reason; say why in words"
+            raise UsageError(msg)
+    return declared

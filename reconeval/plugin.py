@@ -36,72 +36,9 @@ _ONLY_WHEN_ASKED = ("speed", "published")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("reconeval", "benchmarks of reconstruction models (reconeval)")
-    add = group.addoption
-    add(
-        "--model",
-        action="append",
-        default=[],
-        metavar="[ALIAS=]MODULE:CLASS[?k=v&train.k=v]",
-        help="model to benchmark, or a TOML file of aliases; repeatable",
-    )
-    add(
-        "--dataset",
-        action="append",
-        default=[],
-        metavar="NAME|FILE.h5ad",
-        help="frozen dataset or your own file; repeatable (default: by the models' task)",
-    )
-    add(
-        "--split",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="iid, cell_type, and for perturbation predictors perturbation or condition; "
-        "repeatable (default: by the dataset)",
-    )
-    add("--cell-type-key", metavar="COLUMN", help="obs column of cell types in your file")
-    add("--counts-layer", metavar="LAYER", help="layer of raw counts in your file, or X")
-    add("--batch-key", metavar="COLUMN", help="obs column of batches in your file")
-    add(
-        "--embedding",
-        metavar="KEY|FILE",
-        help="what decoders decode: a key of obsm, or a .npy, .zarr or .h5ad file with cell names",
-    )
-    add(
-        "--embedder",
-        metavar="[ALIAS=]MODULE:CLASS[?k=v]",
-        help="instead of --embedding, a class with embed(adata) that returns an array",
-    )
-    add("--perturbation-key", metavar="COLUMN", help="obs column of perturbations in your file")
-    add("--control", metavar="LABEL", help="label of the control cells in that column")
-    add("--descriptor-key", metavar="KEY", help="descriptors of perturbations in your file")
-    add("--seeds", type=int, default=1, metavar="N", help="train with N seeds (default: 1)")
-    add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
-    add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
-    add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
-    add(
-        "--metric-compare-fail",
-        action="append",
-        default=[],
-        metavar="METRIC:TOL",
-        help="fail where a metric is worse than in --benchmark-compare=FILE by more than TOL, "
-        "e.g. r2:0.01 or mse:5%%; repeatable",
-    )
-    add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
-    add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
-    add(
-        "--update-thresholds",
-        action="store_true",
-        help="write the measured bands into the thresholds file, then fail",
-    )
-    add("--require-gpu", action="store_true", help="fail gpu-marked tests that cannot run")
-    add(
-        "--accelerator",
-        choices=("cpu", "gpu"),
-        default="cpu",
-        help="offered to the model's train (default: cpu)",
-    )
+    from reconeval._flags import add_options
+
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -114,65 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if config.getoption("benchmark_columns", "") is None:
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
+    from reconeval._flags import read_options
     from reconeval.session import Session
 
     try:
-        session = Session(_options(config))
+        session = Session(read_options(config))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
     config.pluginmanager.register(_Benchmarks(config, session), "reconeval-benchmarks")
-
-
-def _options(config: pytest.Config) -> Any:
-    from reconeval.options import Options
-
-    get = config.getoption
-    if get("seeds") < 1:
-        msg = f"--seeds {get('seeds')}: expected at least 1"
-        raise UsageError(msg)
-    if not 0 <= get("seed") <= 2**32 - get("seeds"):
-        msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
-        raise UsageError(msg)
-    return Options(
-        models=tuple(get("model")),
-        datasets=tuple(get("dataset")),
-        splits=tuple(get("split")),
-        cell_type_key=get("cell_type_key"),
-        counts_layer=get("counts_layer"),
-        batch_key=get("batch_key"),
-        embedding=get("embedding"),
-        embedder=get("embedder"),
-        perturbation_key=get("perturbation_key"),
-        control=get("control"),
-        descriptor_key=get("descriptor_key"),
-        seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
-        metrics=_names(get("metrics")),
-        families=_names(get("metric_family")),
-        tolerances=tuple(get("metric_compare_fail")),
-        baseline=_baseline(config),
-        results=_path(get("results")),
-        thresholds=_path(get("thresholds")),
-        update_thresholds=get("update_thresholds"),
-        accelerator=get("accelerator"),
-        verbose=config.get_verbosity() > 0,
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
-
-
-def _baseline(config: pytest.Config) -> Path | None:
-    """Return the file of `--benchmark-compare=FILE`; a saved run's number is left to its owner."""
-    given = config.getoption("benchmark_compare", None)
-    if not isinstance(given, str) or not (given.endswith(".json") or Path(given).is_file()):
-        return None
-    return Path(given)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -183,7 +183,7 @@ def _width(shape: tuple[int, ...]) -> str:
 
 def _targets(args: argparse.Namespace, truth: AnnData) -> dict[str, str]:
     """Read which gene each perturbation targets."""
-    from reconeval.resources.loaders import read_table
+    from reconeval.resources.tables import read_table
 
     table = read_table(args.targets, ("perturbation", "gene")).astype(str).drop_duplicates()
     twice = table.loc[table["perturbation"].duplicated(), "perturbation"]

@@ -12,7 +12,7 @@ from reconeval._loading import class_of, load_target
 from reconeval._models_file import check_table, read_models_file
 from reconeval._settings import parse_settings, settings_id
 from reconeval.adapters import adapt
-from reconeval.contract import check_names
+from reconeval.contract import declared_exceptions
 from reconeval.errors import UsageError
 from reconeval.filling import check_keywords, fill, hint, plan, signature_of
 from reconeval.offers import OFFERED
@@ -266,7 +266,7 @@ def _make(
     if offered is not None and parameters is not None:
         place = f"{where}: {name}.train()"
         plan(parameters, offered.train, train_kwargs, where=place, lone=offered.lone)
-    declared = _declared(made, exceptions or {}, task, where=where)
+    declared = declared_exceptions(made, exceptions or {}, task, where=where)
     return ModelSpec(
         id=alias or name + settings_id(kwargs, train_kwargs),
         source=source,
@@ -295,19 +295,3 @@ def _check_alias(alias: str, *, where: str) -> None:
     if not _ID.fullmatch(alias):
         msg = f"{where}: the alias {alias!r} may hold only letters, digits and _ : + - . /"
         raise UsageError(msg)
-
-
-def _declared(made: type, written: Mapping[str, str], task: str, *, where: str) -> dict[str, str]:
-    own = getattr(made, "contract_exceptions", {})
-    if not isinstance(own, dict):
-        msg = f"{where}: {made.__name__}.contract_exceptions is {own!r}, expected check -> reason"
-        raise UsageError(msg)
-    declared, known = {**own, **written}, check_names(task)
-    for name, reason in declared.items():
-        if name not in known:
-            msg = f"{where}: exception for an unknown check {name!r}{hint(name, known)}"
-            raise UsageError(msg)
-        if not isinstance(reason, str) or not reason.strip():
-            msg = f"{where}: the exception {name!r} has no reason; say why in words"
-            raise UsageError(msg)
-    return declared

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import bz2
-import csv
-import gzip
-import io
-import lzma
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconeval.errors import UsageError
 from reconeval.filling import hint, listed
+from reconeval.resources.tables import read_table, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +21,10 @@ __all__ = [
     "load_cytokine_programmes",
     "load_progeny",
     "read_gmt",
-    "read_table",
 ]
 
 _SHIPPED = Path(__file__).parent
 _N_S_GENES, _N_CELL_CYCLE_GENES = 43, 97  # the file of Tirosh et al.: S genes first, then G2M
-_NUMERIC = {"weight", "p_value", "FDR", "Avg_log2FC"}
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _PROGENY_NAMES = {"pathway": "source", "gene": "target"}  # of the shipped table, for decoupler's
 
 
@@ -61,10 +54,10 @@ def load_cell_cycle_genes(
     """
     if path is None:
         return (
-            _read_text(_SHIPPED / "cell_cycle_s.txt").split(),
-            _read_text(_SHIPPED / "cell_cycle_g2m.txt").split(),
+            read_text(_SHIPPED / "cell_cycle_s.txt").split(),
+            read_text(_SHIPPED / "cell_cycle_g2m.txt").split(),
         )
-    genes = _read_text(Path(path)).split()
+    genes = read_text(Path(path)).split()
     if len(genes) != _N_CELL_CYCLE_GENES:
         msg = (
             f"{path}: {len(genes)} gene names, expected {_N_CELL_CYCLE_GENES}, one a line, "
@@ -105,7 +98,7 @@ def read_gmt(path: str | PathLike[str] | None = None) -> dict[str, list[str]]:
     """
     path = _SHIPPED / "hallmark.gmt" if path is None else Path(path)
     sets: dict[str, list[str]] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         name, *rest = (field.strip() for field in line.split("\t"))
@@ -260,113 +253,3 @@ def _of_celltype(
         msg = f"{path}: no cell type {celltype!r}{hint(celltype, sorted(set(known)))}"
         raise UsageError(msg)
     return table[known == celltype]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # Excel and others begin with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> UsageError:
-    what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-    return UsageError(f"{path}: {what}; check the path and that it is a text file")
-
-
-def read_table(
-    path: Path,
-    columns: tuple[str, ...],
-    *,
-    rename: dict[str, str] | None = None,
-    complete: tuple[str, ...] = (),
-) -> pd.DataFrame:
-    """Read the named columns of a table, in that order, without rows that lack one of them.
-
-    Parameters
-    ----------
-    path
-        Comma-separated, or tab-separated where it ends in .tsv or .txt; .gz, .bz2 or .xz.
-    columns
-        Their names.
-    rename
-        Names that the file may have -> those of `columns`.
-    complete
-        Columns of numbers in which each row must have a finite one.
-
-    Returns
-    -------
-    The table.
-
-    Raises
-    ------
-    UsageError
-        If the file cannot be read, lacks a column, a row has other than the header's fields, or
-        numbers are text or, in complete columns, missing or infinite.
-    """
-    import numpy as np
-    import pandas as pd
-
-    separator = "\t" if {".tsv", ".txt"} & set(path.suffixes) else ","
-    try:
-        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="") as file:
-            text: str = file.read()
-        _check_fields(path, text, separator)
-        # pandas would take a cytokine or gene called None, NULL or n/a for a missing value.
-        table = pd.read_csv(
-            io.StringIO(text),
-            sep=separator,
-            index_col=False,
-            keep_default_na=False,
-            na_values=["", "NA", "NaN", "nan"],
-        )
-    except UsageError:
-        raise
-    # pandas' parser errors are ValueErrors, as those of decoding are.
-    except (OSError, ValueError, EOFError, csv.Error, lzma.LZMAError) as error:
-        raise _unreadable(path, error) from error
-    table = table.rename(columns=rename or {})
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        msg = (
-            f"{path}: no column {listed(missing)}, expected {listed(columns)}; "
-            f"the file has {listed(map(str, table.columns))}"
-        )
-        raise UsageError(msg)
-    for column in _NUMERIC.intersection(columns):
-        if not pd.api.types.is_numeric_dtype(table[column]):
-            msg = f"{path}: column {column} holds text, expected numbers; check the separator"
-            raise UsageError(msg)
-    for column in complete:
-        n_bad = int((~np.isfinite(table[column])).sum())
-        if n_bad:
-            msg = (
-                f"{path}: column {column} is missing or infinite in {n_bad} of {len(table)} rows, "
-                "expected a number in each; mend or drop them"
-            )
-            raise UsageError(msg)
-    return table[list(columns)].dropna().reset_index(drop=True)
-
-
-def _check_fields(path: Path, text: str, separator: str) -> None:
-    """Refuse rows that were cut off or have more fields than the header has names."""
-    reader = csv.reader(io.StringIO(text), delimiter=separator)
-    n_fields, n_rows = 0, 0
-    wrong: list[tuple[int, int]] = []  # line and number of fields
-    for row in reader:
-        if not row:  # an empty line
-            continue
-        if not n_fields:
-            n_fields = len(row)
-            continue
-        n_rows += 1
-        if len(row) != n_fields:
-            wrong.append((reader.line_num, len(row)))
-    if wrong:
-        line, found = wrong[0]
-        msg = (
-            f"{path}: {len(wrong)} of {n_rows} rows have other than the {n_fields} fields of the "
-            f"header, the first, line {line}, has {found}; is the file cut off, or a field with a "
-            "separator not in quotes?"
-        )
-        raise UsageError(msg)

@@ -1,0 +1,150 @@
+"""The options of the command line, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconeval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from reconeval.options import Options
+
+__all__ = ["add_options", "read_options"]
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options of the benchmarks."""
+    group = parser.getgroup("reconeval", "benchmarks of reconstruction models (reconeval)")
+    _add_what(group.addoption)
+    _add_data(group.addoption)
+    _add_how(group.addoption)
+
+
+def _add_what(add: Callable[..., None]) -> None:
+    add(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[ALIAS=]MODULE:CLASS[?k=v&train.k=v]",
+        help="model to benchmark, or a TOML file of aliases; repeatable",
+    )
+    add(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME|FILE.h5ad",
+        help="frozen dataset or your own file; repeatable (default: by the models' task)",
+    )
+    add(
+        "--split",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="iid, cell_type, and for perturbation predictors perturbation or condition; "
+        "repeatable (default: by the dataset)",
+    )
+
+
+def _add_data(add: Callable[..., None]) -> None:
+    add("--cell-type-key", metavar="COLUMN", help="obs column of cell types in your file")
+    add("--counts-layer", metavar="LAYER", help="layer of raw counts in your file, or X")
+    add("--batch-key", metavar="COLUMN", help="obs column of batches in your file")
+    add(
+        "--embedding",
+        metavar="KEY|FILE",
+        help="what decoders decode: a key of obsm, or a .npy, .zarr or .h5ad file with cell names",
+    )
+    add(
+        "--embedder",
+        metavar="[ALIAS=]MODULE:CLASS[?k=v]",
+        help="instead of --embedding, a class with embed(adata) that returns an array",
+    )
+    add("--perturbation-key", metavar="COLUMN", help="obs column of perturbations in your file")
+    add("--control", metavar="LABEL", help="label of the control cells in that column")
+    add("--descriptor-key", metavar="KEY", help="descriptors of perturbations in your file")
+
+
+def _add_how(add: Callable[..., None]) -> None:
+    add("--seeds", type=int, default=1, metavar="N", help="train with N seeds (default: 1)")
+    add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
+    add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
+    add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
+    add(
+        "--metric-compare-fail",
+        action="append",
+        default=[],
+        metavar="METRIC:TOL",
+        help="fail where a metric is worse than in --benchmark-compare=FILE by more than TOL, "
+        "e.g. r2:0.01 or mse:5%%; repeatable",
+    )
+    add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
+    add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
+    add(
+        "--update-thresholds",
+        action="store_true",
+        help="write the measured bands into the thresholds file, then fail",
+    )
+    add("--require-gpu", action="store_true", help="fail gpu-marked tests that cannot run")
+    add(
+        "--accelerator",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="offered to the model's train (default: cpu)",
+    )
+
+
+def read_options(config: pytest.Config) -> Options:
+    """Return what the user asked for; `UsageError` where a number is out of range."""
+    from reconeval.options import Options
+
+    get = config.getoption
+    if get("seeds") < 1:
+        msg = f"--seeds {get('seeds')}: expected at least 1"
+        raise UsageError(msg)
+    if not 0 <= get("seed") <= 2**32 - get("seeds"):
+        msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
+        raise UsageError(msg)
+    return Options(
+        models=tuple(get("model")),
+        datasets=tuple(get("dataset")),
+        splits=tuple(get("split")),
+        cell_type_key=get("cell_type_key"),
+        counts_layer=get("counts_layer"),
+        batch_key=get("batch_key"),
+        embedding=get("embedding"),
+        embedder=get("embedder"),
+        perturbation_key=get("perturbation_key"),
+        control=get("control"),
+        descriptor_key=get("descriptor_key"),
+        seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
+        metrics=_names(get("metrics")),
+        families=_names(get("metric_family")),
+        tolerances=tuple(get("metric_compare_fail")),
+        baseline=_baseline(config),
+        results=_path(get("results")),
+        thresholds=_path(get("thresholds")),
+        update_thresholds=get("update_thresholds"),
+        accelerator=get("accelerator"),
+        verbose=config.get_verbosity() > 0,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _baseline(config: pytest.Config) -> Path | None:
+    """Return the file of `--benchmark-compare=FILE`; a saved run's number is left to its owner."""
+    given = config.getoption("benchmark_compare", None)
+    if not isinstance(given, str) or not (given.endswith(".json") or Path(given).is_file()):
+        return None
+    return Path(given)
