@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from reconeval.adapters import frozen as frozen_module
 from reconeval.adapters.frozen import FrozenDecoder, freeze_decoder
 from reconeval.errors import UsageError
 from reconeval.models import KNNDecoder, MLPDecoder, ReconAE, ReconPCA, TransformerDecoder
+from tests.conftest import ROOT
 
 D, N_GENES = 5, 12
 RNG = np.random.default_rng(0)
@@ -320,3 +322,16 @@ def test_the_example_in_the_docstring_holds():
     outcome = doctest.testmod(frozen_module)
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+def test_the_code_of_the_description_runs():
+    text = (ROOT / "docs" / "decoders.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 2
+    cells = np.random.default_rng(0).normal(size=(30, 32)).astype(np.float32)
+    names = {"torch": torch, "Z": cells, "X": cells[:, :9] + 1, "Z_test": cells[:4]}
+    names |= {"Z_val": names["Z"][20:], "X_val": names["X"][20:]}
+    for block in blocks:
+        exec(block, names)
+    assert names["decoder"].predict(names["Z_test"]).shape == (4, 9)
+    assert names["decode"](torch.zeros(16, 4, 32)).shape == (16, 4, 9)
