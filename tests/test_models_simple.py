@@ -213,7 +213,13 @@ def test_the_package_loads_models_on_first_use():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", ["models.mean", "models.shuffle", "models.reconae", "datamodule"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("models.mean", "models.shuffle", "models.reconae", "datamodule"),
+        *("models.mlp_decoder", "models.transformer_decoder", "models.knn_decoder"),
+    ],
+)
 def test_the_examples_in_the_docstrings_hold(name):
     outcome = doctest.testmod(importlib.import_module(f"reconeval.{name}"))
     assert outcome.attempted > 0
