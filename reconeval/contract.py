@@ -184,7 +184,7 @@ def run_check(check: Check | str, subject: Subject[Any]) -> Outcome:
         status, message = "failed", f"{who}{text.removeprefix(who)}; the rule: {check.rule}"
     except ReconevalError as error:
         status, message = "failed", subject.tell(error)
-    if reason is None:
+    if reason is None or status == "not offered":
         return Outcome(check.name, status, message)
     if status == "failed":
         return Outcome(check.name, "excepted", f"{reason} [{message}]")

@@ -72,6 +72,8 @@ class Run:
     ----------
     spec, case, fits
         The model, the case and one trained model per seed.
+    verbose
+        Whether third-party libraries may write to the terminal while the model predicts.
     metric_seconds
         Seconds that each metric took, over all seeds; the first model pays for the truth's part.
     error
@@ -83,6 +85,7 @@ class Run:
     case: Case
     fits: list[Fit]
     error: str = ""
+    verbose: bool = False
     metric_seconds: dict[str, float] = field(default_factory=dict)
     _scores: dict[str, list[Score]] = field(default_factory=dict, repr=False)
     _predicting: float = field(default=0.0, repr=False)  # seconds of predictions for metrics
@@ -123,7 +126,7 @@ class Run:
 
     def predict(self, fit: Fit, inputs: Inputs) -> FloatArray:
         """Return a fit's checked prediction for some inputs."""
-        return _predict(self.spec, self.case, fit.model, fit.seed, inputs)
+        return _predict(self.spec, self.case, fit.model, fit.seed, inputs, verbose=self.verbose)
 
     def _score(self, metric: Metric, fit: Fit) -> Score:
         def predict(inputs: Inputs) -> FloatArray:
@@ -201,7 +204,7 @@ def train(
             fits.append(fit(spec, case, seed, accelerator=accelerator, verbose=verbose))
         except ReconevalError as error:
             return Run(spec, case, [], str(error))
-    return Run(spec, case, fits)
+    return Run(spec, case, fits, verbose=verbose)
 
 
 def fit(
@@ -225,15 +228,17 @@ def fit(
         with Usage() as training:
             call_model(f"training {who}", train_model)
     with Usage() as predicting:
-        prediction = _predict(spec, case, model, seed, case.test_input())
+        prediction = _predict(spec, case, model, seed, case.test_input(), verbose=verbose)
     return Fit(seed, model, training, predicting, case.pair(prediction))
 
 
-def _predict(spec: ModelSpec, case: Case, model: Any, seed: int, inputs: Inputs) -> FloatArray:
+def _predict(
+    spec: ModelSpec, case: Case, model: Any, seed: int, inputs: Inputs, *, verbose: bool
+) -> FloatArray:
     who = f"{spec.id}.predict on {case.name}, seed {seed}"
     args, kwargs = inputs.arguments(model)
     shape = (len(inputs), case.n_columns)
-    with quiet():
+    with quiet(verbose=verbose):
         raw = call_model(who, model.predict, *args, **kwargs)
     return checked_prediction(raw, shape, who, column=case.column)
 
