@@ -19,6 +19,11 @@ def run(pytester, name, *args):
     return pytester.runpytest(CONTRACT, "-v", "--model", f"{BROKEN}:{name}", *args)
 
 
+@pytest.fixture(autouse=True)
+def at_a_desk(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)  # there pytest repeats messages in full
+
+
 @pytest.fixture
 def embedding(pytester):
     """An embedding of the frozen cells in a file."""

@@ -259,7 +259,7 @@ def test_pca_is_fitted_on_training_cells_and_finds_genes_by_name():
 
 
 def test_the_command_writes_what_embedding_reads(tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "depths.py").write_text(
         "import numpy as np\n"
         "class Depth:\n"
         "    def __init__(self, scale=1.0): self.scale = scale\n"
@@ -270,21 +270,21 @@ def test_the_command_writes_what_embedding_reads(tmp_path, monkeypatch, capsys):
         "    def fit(self, adata): ...\n"
     )
     monkeypatch.chdir(tmp_path)
-    assert main(["mine:Depth?scale=2", "immune", "out.h5ad"]) == 0
+    assert main(["depths:Depth?scale=2", "immune", "out.h5ad"]) == 0
     assert "1000 cells, 2 dimensions" in capsys.readouterr().out
     adata = load_dataset("immune").adata
     total = np.asarray(adata.layers["counts"].sum(axis=1)).ravel()
     read = read_embedding("out.h5ad", adata[::-1].copy())
     np.testing.assert_allclose(read, 2 * np.stack([total, -total], axis=1)[::-1])
     adata[:30].write_h5ad("few.h5ad")
-    assert main(["mine:Depth", "few.h5ad", "few.npy"]) == 0
+    assert main(["depths:Depth", "few.h5ad", "few.npy"]) == 0
     np.testing.assert_allclose(read_embedding("few.npy", adata[:30])[:, 0], total[:30])
     capsys.readouterr()
     for arguments, part in (
-        (["mine:Depth", "absent.h5ad", "out.h5ad"], "no such file"),
-        (["mine:Depth", "immune", "out.csv"], "ends in .h5ad or .npy"),
-        (["mine:Fitted", "immune", "out.h5ad"], "pytest --embedder"),
-        (["mine:Depth?scal=2", "immune", "out.h5ad"], "did you mean scale"),
+        (["depths:Depth", "absent.h5ad", "out.h5ad"], "no such file"),
+        (["depths:Depth", "immune", "out.csv"], "ends in .h5ad or .npy"),
+        (["depths:Fitted", "immune", "out.h5ad"], "pytest --embedder"),
+        (["depths:Depth?scal=2", "immune", "out.h5ad"], "did you mean scale"),
         (["reconeval.embedders:ScGPTEmbedder?checkpoint=a&seeed=1", "immune", "o.npy"], "seeed"),
     ):
         assert main(arguments) == 4
