@@ -50,7 +50,7 @@ class CellFlowPredictor:
     time_max_period
         Highest frequency in the encoding of time, in radians; time goes from 0 to 1. With the
         package's default of 10 000 the flow is so rough that its solution differs in the second
-        decimal between machines, and takes 50 times as long, for the same scores.
+        decimal between machines, and takes 50 times as long.
     lr
         Learning rate of Adam.
     seed
@@ -69,7 +69,7 @@ class CellFlowPredictor:
         *,
         n_hidden: int = 256,
         n_condition: int = 32,
-        flow_noise: float = 0.5,
+        flow_noise: float = 1.0,
         time_max_period: int = 10,
         lr: float = 1e-3,
         seed: int = 0,
