@@ -146,6 +146,14 @@ def test_combinations_name_their_parts(make_file):
     assert set(adata.obs["cell_type"]) == {"K562"}
 
 
+def test_labels_of_one_combination_become_one(make_file):
+    ways = ["control", "CEBPA", "CEBPA_control", "CEBPB_CEBPA", "CEBPA_CEBPB"]
+    adata = load_source(find_source("norman_2019"), make_file("norman_2019", perturbation=ways)[0])
+    one = ["control", "CEBPA", "CEBPA", "CEBPA_CEBPB", "CEBPA_CEBPB"]
+    assert list(adata.obs["perturbation"][:5]) == one
+    assert adata.uns["parts"] == {"CEBPA_CEBPB": ["CEBPA", "CEBPB"]}
+
+
 def test_a_dose_is_part_of_the_label(make_file):
     path, _, obs = make_file("sciplex_2020", time=[24.0, 24.0, 24.0, np.nan, 24.0, 72.0, 24.0, 24])
     adata = load_source(find_source("sciplex_2020"), path)

@@ -6,6 +6,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
 from reconeval.datasets import (
@@ -13,6 +15,7 @@ from reconeval.datasets import (
     make_perturbation_split,
     perturbation_split_names,
 )
+from reconeval.datasets._labels import canonical_label
 from reconeval.errors import UsageError
 from tests.conftest import data_file
 
@@ -90,15 +93,84 @@ def test_combinations_are_read_from_their_names(cells, load):
     assert rows == {"IFNB": [1, 0], "TNF": [0, 1], "IFNB+TNF": [1, 1]}
 
 
-def test_a_single_one_may_be_written_with_the_control(cells, load):
-    names = {"IFNB": "IFNB+ctrl", "TNF": "ctrl+TNF", "IFNB+TNF": "IFNB+TNF", "ctrl": "ctrl"}
-    cells.obs["drug"] = cells.obs["drug"].map(names)
-    dataset = load(cells)
+def in_many_ways(cells):
+    """Write each perturbation in several ways, in turn from cell to cell."""
+    ways = {
+        "ctrl": ["ctrl", "ctrl+ctrl"],
+        "IFNB": ["IFNB", "IFNB+ctrl", "ctrl + IFNB"],
+        "TNF": ["ctrl+TNF"],
+        "IFNB+TNF": ["IFNB+TNF", "TNF+IFNB", "TNF+ctrl+IFNB"],
+    }
+    cells.obs["plain"] = cells.obs["drug"]
+    cells.obs["drug"] = [ways[d][i % len(ways[d])] for i, d in enumerate(cells.obs["drug"])]
+
+
+def test_a_perturbation_of_several_labels_is_one(cells, load):
+    in_many_ways(cells)
+    with pytest.warns(UserWarning, match=r"IFNB\+ctrl is IFNB, .*TNF\+IFNB is IFNB\+TNF") as told:
+        dataset = load(cells)
+    assert len(told) == 1
+    assert "\n" not in str(told[0].message)
+    assert dataset.perturbation.tolist() == cells.obs["plain"].tolist()
     assert dataset.parts == {"IFNB+TNF": ("IFNB", "TNF")}
-    np.testing.assert_array_equal(
-        dataset.descriptors["IFNB+ctrl"] + dataset.descriptors["ctrl+TNF"],
-        dataset.descriptors["IFNB+TNF"],
-    )
+    assert dataset.targets == {"TNF": "TNF"}
+    rows = {name: row.tolist() for name, row in dataset.descriptors.items()}
+    assert rows == {"IFNB": [1, 0], "IFNB+TNF": [1, 1], "TNF": [0, 1]}
+
+
+@pytest.mark.filterwarnings("ignore:.*--perturbation-key drug")
+def test_what_is_held_out_is_in_no_training_cell_under_another_label(cells, load):
+    in_many_ways(cells)
+    dataset = load(cells)
+    for seed in range(6):
+        split = make_perturbation_split(dataset, "perturbation", seed=seed)
+        held = cells.obs["plain"].iloc[split.test].unique().tolist()
+        assert held == list(split.held_out)
+        assert not cells.obs["plain"].iloc[split.train].isin(held).any()
+        assert (cells.obs["plain"].iloc[split.train] != "ctrl").all()
+
+
+@pytest.mark.filterwarnings("ignore:.*--perturbation-key drug")
+def test_descriptors_may_have_the_labels_of_the_file(cells, load, refused):
+    in_many_ways(cells)
+    cells.uns["codes"] = table(**{"ctrl+IFNB": [1, 2], "TNF": [3, 4], "TNF+IFNB": [9, 9]})
+    rows = load(cells, descriptor_key="codes").descriptors
+    assert {name: row.tolist() for name, row in rows.items()} == {
+        "IFNB": [1, 2],
+        "IFNB+TNF": [9, 9],
+        "TNF": [3, 4],
+    }
+    cells.uns["codes"] = table(**{"IFNB": [1, 2], "IFNB+ctrl": [1, 3], "TNF": [3, 4]})
+    message = refused(cells, descriptor_key="codes")
+    assert "IFNB+ctrl and another name of IFNB have different rows" in message
+
+
+NAMES = st.text("AB cC", min_size=1).map(str.strip).filter(bool)
+
+
+@given(st.lists(NAMES, min_size=1), NAMES, st.randoms(use_true_random=False))
+def test_a_canonical_label_knows_neither_order_nor_control(parts, control, random):
+    label = canonical_label("+".join(parts), control)
+    assert canonical_label(label, control) == label
+    assert label == ("+".join(sorted(set(parts) - {control})) or control)
+    other = [*parts, control, random.choice(parts)]
+    random.shuffle(other)
+    assert canonical_label(" + ".join(other), control) == label
+
+
+@pytest.mark.parametrize(
+    ("label", "control", "expected"),
+    [
+        ("ctrl", "ctrl+ctrl", "ctrl+ctrl"),
+        ("A+ctrl", "ctrl+ctrl", "A"),
+        ("b+a", "a+b", "a+b"),  # a control of two parts is one as a whole
+        ("a+c", "a+b", "a+c"),
+        ("CD4+", "CD4+", "CD4+"),
+        ("CD4+ ", "CD8", "CD4+ "),  # not a join, so taken as it is
+    ],
+)
+def test_canonical_labels(label, control, expected):
+    assert canonical_label(label, control) == expected
 
 
 @pytest.mark.parametrize("name", ["CD4+", "+", "+TNF"])
@@ -187,10 +259,11 @@ def test_descriptors_of_the_rows_of_cells(cells, load, refused):
         (table(IFNB=[1.0, 2.0]), "none for IFNB+TNF, TNF"),
         (table(IFNB=[1.0], TNF=[np.nan]), "of TNF"),
         ({"IFNB": np.ones(2), "TNF": np.ones(3), "IFNB+TNF": np.ones(2)}, "lengths 2, 3"),
+        ({"IFNB": np.ones(1), "TNF": np.ones(2)}, "lengths 1, 2"),  # of which a sum is wanted
         ({"IFNB": "high", "TNF": np.ones(3)}, "of IFNB: 'high'"),
         (np.ones((3, 2)), "store a pandas DataFrame"),
     ],
-    ids=["absent", "nan", "lengths", "text", "array"],
+    ids=["absent", "nan", "lengths", "lengths of parts", "text", "array"],
 )
 def test_unfit_descriptors(cells, refused, value, message):
     cells.uns["codes"] = value
@@ -272,7 +345,8 @@ def write_fetched(folder, monkeypatch):
     monkeypatch.setenv("RECONEVAL_CACHE", str(folder))
     source = catalogue.find_source("norman_2019")
     rng = np.random.default_rng(0)
-    labels = ["control", "CEBPA", "CEBPB", "CEBPA_CEBPB"] * 30 + ["rare"] * 3
+    labels = ["control", "CEBPA", "CEBPB", "CEBPA_CEBPB"] * 15
+    labels += ["control", "CEBPA", "control_CEBPB", "CEBPB_CEBPA"] * 15 + ["rare"] * 3
     obs = pd.DataFrame({source.layout.perturbation: labels})
     if source.layout.cell_type is not None:
         obs[source.layout.cell_type] = "K562"

@@ -1,4 +1,4 @@
-"""Descriptors of perturbations, and the single ones that a combination is made of."""
+"""Descriptors of perturbations, those of the user and those that stand in for none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval.datasets._labels import canonical_label
 from reconeval.errors import UsageError
 from reconeval.filling import hint, listed
 
@@ -15,20 +16,7 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray, StrArray
 
-__all__ = ["one_hot", "parts_of_names", "read_descriptors"]
-
-_JOIN = "+"
-
-
-def parts_of_names(names: Iterable[str], control: str) -> dict[str, tuple[str, ...]]:
-    """Return the single perturbations in each name: itself, or the parts of `A+B`."""
-    found = {}
-    for name in names:
-        parts = [part.strip() for part in name.split(_JOIN)]
-        # A screen of pairs writes a single one as `A+control`.
-        kept = tuple(part for part in parts if part != control)
-        found[name] = kept if all(parts) and kept else (name,)
-    return found
+__all__ = ["one_hot", "read_descriptors"]
 
 
 def one_hot(parts: Mapping[str, tuple[str, ...]]) -> dict[str, FloatArray]:
@@ -38,25 +26,39 @@ def one_hot(parts: Mapping[str, tuple[str, ...]]) -> dict[str, FloatArray]:
 
 
 def read_descriptors(
-    path: Path, key: str, labels: StrArray, parts: Mapping[str, tuple[str, ...]]
+    path: Path,
+    key: str,
+    labels: StrArray,
+    parts: Mapping[str, tuple[str, ...]],
+    *,
+    control: str,
 ) -> dict[str, FloatArray]:
     """Read a row per perturbation; a combination without one gets the sum of its parts' rows."""
     where = f"{path}: --descriptor-key {key}"
     group, value = _stored(path, key, where)
     found = _by_cells(value, labels, parts, where) if group == "obsm" else _by_name(value, where)
-    rows = {name: _vector(row, name, where) for name, row in found.items()}
-    for name, of in parts.items():
-        if name not in rows and all(part in rows for part in of):
-            rows[name] = np.sum([rows[part] for part in of], axis=0)
-    missing = [name for name in parts if name not in rows]
+    rows = _one_each(found, control, where)
+    sources = {name: (name,) if name in rows else of for name, of in parts.items()}
+    missing = [name for name, of in sources.items() if any(part not in rows for part in of)]
     if missing:
         msg = f"{where}: none for {listed(missing)}; add a row for each perturbation"
         raise UsageError(msg)
-    lengths = {len(rows[name]) for name in parts}
+    lengths = {len(rows[part]) for of in sources.values() for part in of}
     if len(lengths) > 1:
         msg = f"{where}: lengths {listed(map(str, sorted(lengths)))}, expected one; make them equal"
         raise UsageError(msg)
-    return {name: rows[name] for name in parts}
+    return {name: np.sum([rows[part] for part in of], axis=0) for name, of in sources.items()}
+
+
+def _one_each(found: Mapping[str, Any], control: str, where: str) -> dict[str, FloatArray]:
+    """Return the rows by the labels that cells have now; names of one perturbation must agree."""
+    rows: dict[str, FloatArray] = {}
+    for name, row in found.items():
+        label, vector = canonical_label(name, control), _vector(row, name, where)
+        if not np.array_equal(rows.setdefault(label, vector), vector):
+            msg = f"{where}: {name} and another name of {label} have different rows; keep one"
+            raise UsageError(msg)
+    return rows
 
 
 def _by_cells(value: Any, labels: StrArray, names: Iterable[str], where: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval.datasets._labels import relabelled, single_parts
 from reconeval.datasets.normalise import log1p_cp10k
 from reconeval.errors import UsageError
 from reconeval.filling import hint
@@ -111,7 +112,9 @@ def _choose_cells(
     if cells is not None and rows.size > cells:
         rows = np.sort(np.random.default_rng(seed).choice(rows, cells, replace=False))
     table = table.iloc[rows]
-    labels = np.asarray(table[label].astype(str))
+    labels: StrArray = np.asarray(table[label].astype(str))
+    if layout.separator is not None:
+        labels, _ = relabelled(labels, layout.control, layout.separator)
     if layout.control not in labels:
         found = hint(layout.control, sorted(set(labels)), "labels:")
         msg = f"{path}: no cell has {label} = {layout.control!r}{found}"
@@ -199,8 +202,8 @@ def _parts(layout: Layout, perturbation: pd.Series) -> dict[str, list[str]]:
     if layout.separator is None:
         return {}
     labels = [str(label) for label in perturbation.cat.categories if label != layout.control]
-    split = {label: label.split(layout.separator) for label in labels}
-    return {label: parts for label, parts in split.items() if len(parts) > 1}
+    split = {label: single_parts(label, layout.separator) for label in labels}
+    return {label: list(parts) for label, parts in split.items() if len(parts) > 1}
 
 
 def _most_variable(X: csr_matrix, n_genes: int) -> IntArray:

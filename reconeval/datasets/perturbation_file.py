@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reconeval.datasets._descriptors import one_hot, parts_of_names, read_descriptors
+from reconeval.datasets._descriptors import one_hot, read_descriptors
 from reconeval.datasets._fitted import fit_components, fit_decoder
+from reconeval.datasets._labels import relabelled, single_parts
 from reconeval.datasets._perturbations import PerturbationDataset
 from reconeval.datasets._types import Dataset
 from reconeval.datasets.user_file import check_labels, load_user_file
@@ -47,7 +49,9 @@ def load_perturbation_file(
     name
         Name of the dataset.
     perturbation_key
-        Column of `obs` with the perturbation of every cell.
+        Column of `obs` with the perturbation of every cell. Labels that name one perturbation
+        become one before anything else is done with them, see `_labels.canonical_label`; a
+        warning lists them.
     control
         The label of control cells in that column.
     cell_type_key, batch_key, counts_layer
@@ -79,13 +83,16 @@ def load_perturbation_file(
     )
     obs = cells.adata.obs
     check_labels(path, obs, "--perturbation-key", key)
-    labels = np.asarray(obs[key].astype(str))
+    labels, changed = relabelled(np.asarray(obs[key].astype(str)), control)
     names = _check_groups(path, labels, key, control)
-    parts = parts_of_names(names, control)
+    if changed:
+        told = listed(f"{old} is {new}" for old, new in changed.items())
+        warnings.warn(f"{path}: --perturbation-key {key}: {told}", stacklevel=3)
+    parts = {label: single_parts(label) for label in names}
     descriptors = (
         one_hot(parts)
         if descriptor_key is None
-        else read_descriptors(path, descriptor_key, labels, parts)
+        else read_descriptors(path, descriptor_key, labels, parts, control=control)
     )
     values = None if embedding is None else _read_embedding(path, embedding, cells)
     return _assembled(
@@ -165,7 +172,7 @@ def _assembled(
         conditions=None if batches is None else np.asarray(batches),
         counts=cells.counts,
         parts={name: of for name, of in parts.items() if len(of) > 1},
-        targets={name: name for name in set(parts).intersection(cells.genes)},
+        targets={name: name for name in sorted(set(parts).intersection(cells.genes))},
         refit=refit,
     )
 

@@ -44,7 +44,8 @@ def load_perturbation_dataset(
         returns the same object, so copy its arrays before changing them.
     perturbation_key
         Column of `obs` with the perturbation of every cell; this and all below are for the
-        user's file only. A name such as `A+B` is the combination of `A` and `B`.
+        user's file only. A label such as `A+B` is the combination of `A` and `B`; `B+A` becomes
+        `A+B`, and `A+control` becomes `A`.
     control
         The label of control cells in that column.
     cell_type_key, batch_key
