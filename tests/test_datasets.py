@@ -263,6 +263,17 @@ def test_describe_tells_source_terms_and_splits(name, capsys):
     assert f"{len(test)} test; held out: {', '.join(entry.held_out)}" in out
 
 
-def test_describe_of_an_unknown_name_is_bad_usage(capsys):
-    assert cli.main(["datasets", "describe", "pbmc68"]) == 4
-    assert "did you mean pbmc68k?" in capsys.readouterr().err
+@pytest.mark.parametrize("action", ["describe", "verify"])
+@pytest.mark.parametrize(("name", "meant"), [("pbmc68", "pbmc68k"), ("kang_2019", "kang_2018")])
+def test_an_unknown_name_is_bad_usage(action, name, meant, capsys):
+    assert cli.main(["datasets", action, name]) == 4
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_verify_of_one_file(broken_immune, capsys):
+    broken_immune.unlink()
+    assert cli.main(["datasets", "verify", "pbmc68k"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("pbmc68k 1: ok")
+    assert (out.count("\n"), err) == (1, "")
+    assert cli.main(["datasets", "verify", "immune"]) == 1

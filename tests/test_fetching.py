@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import re
 import threading
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -286,8 +288,27 @@ def test_what_was_got_survives_a_failing_server(server, entry, cache):
 def test_no_network(server, entry, cache):
     entry(url="http://127.0.0.1:9/data.h5ad")  # the port of discard, where nobody listens
     message = one_line(fetch, NAME)
-    assert "cannot be reached" in message
-    assert "check the network" in message
+    assert "cannot be reached (Connection refused); check the network and the proxy" in message
+
+
+def test_a_host_that_nobody_knows(server, entry, cache):
+    entry(url="http://nowhere.invalid/data.h5ad")  # a name that is reserved to lead nowhere
+    message = one_line(fetch, NAME)
+    assert re.search(r"cannot be reached \([A-Za-z ,]+\); check the network", message)
+    assert message.count("nowhere.invalid") == 1
+
+
+def test_a_proxy_that_is_not_there(server, entry, cache, monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    entry(url="http://nowhere.invalid/data.h5ad")
+    assert "cannot be reached (the proxy: Connection refused)" in one_line(fetch, NAME)
+
+
+def test_an_address_that_is_none(server, entry, cache):
+    entry(url="http:///data.h5ad")
+    assert "cannot be reached (Invalid URL" in one_line(fetch, NAME)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(
@@ -387,12 +408,13 @@ def test_a_source_without_an_address_is_fetched_by_hand(server, entry, cache):
     message = one_line(fetch, NAME)
     for part in ("cannot be downloaded for you", "press the button", f"{cache / NAME}.h5ad"):
         assert part in message
+    assert list(cache.iterdir()) == []
     path = cache / f"{NAME}.h5ad"
     path.write_bytes(b"<html>")
     assert "not an HDF5 file" in one_line(fetch, NAME)
     path.write_bytes(server.content)
     assert fetch(NAME) == path
-    assert files(cache) == WHOLE
+    assert sorted(kept.name for kept in cache.iterdir()) == WHOLE  # without a lock
     assert fetched_path(NAME) == path
     path.write_bytes(server.content + b"edited")
     assert "damaged, edited or another version" in one_line(fetch, NAME)
@@ -435,6 +457,36 @@ def test_the_command_lists_what_there_is(server, entry, cache, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[:4] == [NAME, "37", "MB", "yes"]
     assert [line.split()[0] for line in lines[1:]] == list(catalogue.catalogue_names())
+
+
+def test_a_deleted_file_is_not_here(server, entry, cache):
+    fetch(NAME).unlink()
+    assert fetched_names() == ()
+
+
+def test_describe_tells_what_can_be_fetched(server, entry, cache, capsys):
+    assert cli.main(["datasets", "describe", NAME]) == 0
+    text = capsys.readouterr().out
+    for part in (REAL[NAME].doi, REAL[NAME].licence, "'ctrl' in obs['label']", "37 MB"):
+        assert part in text
+    assert f"not here; run: reconeval datasets fetch {NAME}" in text
+    path = fetch(NAME)
+    assert cli.main(["datasets", "describe", NAME]) == 0
+    assert str(path) in capsys.readouterr().out
+
+
+def test_verify_reads_a_fetched_file(server, entry, cache, capsys):
+    assert cli.main(["datasets", "verify", NAME]) == 1
+    assert f"run: reconeval datasets fetch {NAME}" in capsys.readouterr().err
+    path = fetch(NAME)
+    assert cli.main(["datasets", "verify", NAME]) == 0
+    assert capsys.readouterr().out == f"{path}: ok\n"
+    stamp = path.stat().st_mtime_ns
+    path.write_bytes(server.content[:-1] + b"!")
+    os.utime(path, ns=(stamp, stamp))  # as a disk does that loses bits
+    assert fetched_path(NAME) == path
+    assert cli.main(["datasets", "verify", NAME]) == 1
+    assert "it is damaged or was edited" in capsys.readouterr().err
 
 
 def test_the_command_fails_in_one_line(server, entry, cache, capsys):

@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from reconeval.datasets import fetch_command
+from reconeval.datasets.catalogue import Source, read_catalogue
+from reconeval.datasets.fetching import fetched_path
 from reconeval.datasets.loading import load_dataset
 from reconeval.datasets.manifest import (
     PerturbationEntry,
@@ -35,9 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="one line per frozen dataset")
-    actions.add_parser("verify", help="check the files against their checksums")
+    check = actions.add_parser("verify", help="check files against their checksums")
+    check.add_argument(
+        "name", metavar="NAME", nargs="?", help="frozen or fetched dataset; default: all frozen"
+    )
     describe = actions.add_parser("describe", help="source, terms, genes and splits of one")
-    describe.add_argument("name", metavar="NAME", help="name of a frozen dataset")
+    describe.add_argument("name", metavar="NAME", help="frozen dataset, or one that can be fetched")
     fetch_command.add_arguments(
         actions.add_parser("fetch", help="download perturbation data, or list what there is")
     )
@@ -47,18 +52,20 @@ def run(args: argparse.Namespace) -> int:
     """Run a subcommand; returns 0, 1 where `verify` finds a bad file, 130 after Ctrl-C."""
     if args.action == "fetch":
         return fetch_command.run(args)
-    entries: dict[str, Entry | PerturbationEntry]
-    entries = {**read_manifest(), **read_perturbation_manifest()}
+    frozen: dict[str, Entry | PerturbationEntry]
+    frozen = {**read_manifest(), **read_perturbation_manifest()}
     if args.action == "list":
-        _print_table(list(entries.values()))
-    elif args.action == "verify":
-        bad = [entry for entry in entries.values() if not _is_intact(entry)]
-        return int(bool(bad))
-    elif args.name not in entries:
-        msg = f"no frozen dataset {args.name!r}{hint(args.name, entries, 'datasets:')}"
+        _print_table(list(frozen.values()))
+        return 0
+    known: dict[str, Entry | PerturbationEntry | Source] = {**frozen, **read_catalogue()}
+    if args.name is not None and args.name not in known:
+        msg = f"no dataset {args.name!r}{hint(args.name, known, 'datasets:')}"
         raise UsageError(msg)
-    else:
-        _describe(entries[args.name])
+    if args.action == "verify":
+        chosen = frozen.values() if args.name is None else [known[args.name]]
+        bad = [entry for entry in chosen if not _is_intact(entry)]
+        return int(bool(bad))
+    _describe(known[args.name])
     return 0
 
 
@@ -87,19 +94,29 @@ def _number(n: int) -> str:
     return str(n) if n else "-"
 
 
-def _is_intact(entry: Entry | PerturbationEntry) -> bool:
+def _is_intact(entry: Entry | PerturbationEntry | Source) -> bool:
     try:
-        verify(entry)
+        if isinstance(entry, Source):
+            print(f"{fetched_path(entry.name, reread=True)}: ok")
+        else:
+            verify(entry)
+            print(f"{entry.name} {entry.version}: ok (sha256 {entry.sha256[:12]}...)")
     except UsageError as error:
         print(error, file=sys.stderr)
         return False
-    print(f"{entry.name} {entry.version}: ok (sha256 {entry.sha256[:12]}...)")
     return True
 
 
-def _describe(entry: Entry | PerturbationEntry) -> None:
+def _describe(entry: Entry | PerturbationEntry | Source) -> None:
+    facts = fetch_command.source_facts(entry) if isinstance(entry, Source) else _frozen_facts(entry)
+    width = max(map(len, facts))
+    for label, text in facts.items():
+        print(f"{label.ljust(width)}  {text}")
+
+
+def _frozen_facts(entry: Entry | PerturbationEntry) -> dict[str, str]:
     own = _perturbation_facts(entry) if isinstance(entry, PerturbationEntry) else _facts(entry)
-    facts = {
+    return {
         "dataset": f"{entry.name} {entry.version}: {entry.cells} cells x {entry.genes} genes"
         + (f", {entry.cell_types} cell types" if entry.cell_types else ""),
         "source": entry.source,
@@ -109,9 +126,6 @@ def _describe(entry: Entry | PerturbationEntry) -> None:
         "file": f"{entry.path} ({_size(entry)})",
         "sha256": entry.sha256,
     }
-    width = max(map(len, facts))
-    for label, text in facts.items():
-        print(f"{label.ljust(width)}  {text}")
 
 
 def _facts(entry: Entry) -> dict[str, str]:

@@ -12,7 +12,9 @@ from reconeval.datasets.fetching import fetch, fetched_names
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_arguments", "run"]
+    from reconeval.datasets.catalogue import Source
+
+__all__ = ["add_arguments", "run", "source_facts"]
 
 # What a shell reports for a program that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -44,6 +46,24 @@ def run(args: argparse.Namespace) -> int:
     variable = f"RECONEVAL_CACHE={args.dir} " if args.dir else ""
     print(f"{path}: ok\nuse it: {variable}pytest benchmarks --dataset {source.name} --model ...")
     return 0
+
+
+def source_facts(source: Source) -> dict[str, str]:
+    """Return what there is to know of an entry before and after it is fetched, by label."""
+    here = source.name in fetched_names()
+    return {
+        "dataset": f"{source.name}: {source.title}",
+        "source": source.citation,
+        "doi": source.doi,
+        "licence": source.licence,
+        "page": source.page,
+        "control": f"{source.layout.control!r} in obs[{source.layout.perturbation!r}]",
+        "size": source.size or "unknown",
+        "checksum": source.checksum or "none published",
+        "file": str(cache_folder() / f"{source.name}.h5ad")
+        if here
+        else f"not here; run: reconeval datasets fetch {source.name}",
+    }
 
 
 def _print_catalogue(folder: str | None) -> None:

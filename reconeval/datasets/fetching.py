@@ -6,13 +6,13 @@ import errno
 import logging
 import sys
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconeval._cache import cache_folder
 from reconeval.calls import one_line
 from reconeval.datasets._download import Downloader, progress_bar, readable_size
+from reconeval.datasets._network import network_fault
 from reconeval.datasets.catalogue import find_source, read_catalogue
 from reconeval.datasets.manifest import sha256_of
 from reconeval.errors import UsageError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from anndata import AnnData
-    from requests.exceptions import RequestException
 
     from reconeval.datasets.catalogue import Source
 
@@ -66,14 +65,13 @@ def fetch_source(
     path = _path(source.name, folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
-            known = source.checksum or _recorded(path)
-            if source.url is None:
-                _check_by_hand(source, path, known)
-            else:
-                _download(source, path, known, show=show)
-            _check_kind(source, path)
-            _record(path)
+        if source.url is None:
+            _check_by_hand(source, path, source.checksum or _recorded(path))
+            _finish(source, path)
+        else:
+            with _alone(path):
+                _download(source, path, source.checksum or _recorded(path), show=show)
+                _finish(source, path)
     except OSError as error:
         msg = f"{path}: cannot be written ({one_line(error)}); name another folder by --dir"
         raise UsageError(msg) from error
@@ -82,18 +80,22 @@ def fetch_source(
 
 def fetched_names(*, folder: str | PathLike[str] | None = None) -> tuple[str, ...]:
     """Return the entries of the catalogue that are kept, complete and with a checksum."""
-    return tuple(name for name in read_catalogue() if _recorded(_path(name, folder)))
+    paths = {name: _path(name, folder) for name in read_catalogue()}
+    return tuple(name for name, path in paths.items() if _recorded(path) and path.is_file())
 
 
-def fetched_path(name: str, *, folder: str | PathLike[str] | None = None) -> Path:
+def fetched_path(
+    name: str, *, folder: str | PathLike[str] | None = None, reread: bool = False
+) -> Path:
     """Return the kept file of an entry, without any network.
-
-    The file is read against its checksum when it was changed after that was recorded.
 
     Parameters
     ----------
     name, folder
         As for `fetch`.
+    reread
+        Read the whole file against its checksum; default only when it was changed after that
+        was recorded.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def fetched_path(name: str, *, folder: str | PathLike[str] | None = None) -> Pat
         msg = f"dataset {name} is not in {path.parent}; run: {_command(name, folder)}"
         raise UsageError(msg)
     record = _record_of(path)
-    if path.stat().st_mtime_ns > record.stat().st_mtime_ns:
+    if reread or path.stat().st_mtime_ns > record.stat().st_mtime_ns:
         if sha256_of(path) != recorded:
             msg = (
                 f"{path}: its sha256 is not {recorded[:12]}... of {record.name}, so it is "
@@ -190,7 +192,11 @@ def _record(path: Path) -> None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time fetch a file; a second one waits and then finds it there."""
+    """Let one process at a time fetch a file; a second one waits and then finds it there.
+
+    The lock's empty file stays: whoever waits for it would hold another lock than newcomers if it
+    were deleted.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -234,7 +240,10 @@ def _explain(source: Source, path: Path, got: int, error: Exception) -> str:
 
     again = f"; run the same command again to go on from {readable_size(got)}" if got else ""
     if isinstance(error, RequestException):
-        return f"{source.name} from {source.url}: {_network_fault(source, path, error)}{again}"
+        by_hand = (
+            f"download it from {source.page}, save it as {path} and run the same command again"
+        )
+        return f"{source.name} from {source.url}: {network_fault(error, by_hand)}{again}"
     if isinstance(error, OSError):
         if error.errno == errno.ENOSPC:
             what = (
@@ -252,28 +261,14 @@ def _explain(source: Source, path: Path, got: int, error: Exception) -> str:
     )
 
 
-def _network_fault(source: Source, path: Path, error: RequestException) -> str:
-    from requests.exceptions import ChunkedEncodingError
-
-    if error.response is not None:
-        status = error.response.status_code
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-            return f"the server fails with HTTP {status}; try again later"
-        return (
-            f"the server refuses with HTTP {status}, so the file may have moved; download it from "
-            f"{source.page}, save it as {path} and run the same command again"
-        )
-    if isinstance(error, ChunkedEncodingError):
-        return "the connection broke; check the network"
-    return f"cannot be reached ({one_line(error)}); check the network and the proxy"
-
-
-def _check_kind(source: Source, path: Path) -> None:
+def _finish(source: Source, path: Path) -> None:
+    """Record the checksum of a file that has been checked, if it can be an `.h5ad` at all."""
     import h5py
 
     if not h5py.is_hdf5(path):
         msg = f"{path}: not an HDF5 file, so not .h5ad; download it again from {source.page}"
         raise UsageError(msg)
+    _record(path)
 
 
 def _check_by_hand(source: Source, path: Path, known: str | None) -> None:
