@@ -33,7 +33,7 @@ REACH = 25.0
 FEW = 0.002  # up to this share of a block's pairs are cheaper one by one than the whole block
 VANISHED = 110.0  # exp(-110) is 0 in float32
 PAIRS = 256  # of those at a time
-HELD_ENTRIES = 1 << 24  # of centred values that are kept, 64 MB
+HELD_ENTRIES = 1 << 24  # of centred values that are kept at most, 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +169,20 @@ class Centred:
     """Reads a matrix in blocks of rows, less a centre.
 
     Without the centre, the mean expression would be most of the norms and cost digits. Each
-    block is read once for every block it meets, so float32 blocks of matrices of up to
-    `HELD_ENTRIES` are kept; those of larger ones are centred anew each time.
+    block is read once for every block it meets. Norms are computed once; whether the centred
+    rows are kept, too, is a matter of time against memory, as large as the matrix.
     """
 
-    def __init__(self, matrix: FloatArray, centre: FloatArray, block: int) -> None:
+    def __init__(
+        self, matrix: FloatArray, centre: FloatArray, block: int, *, hold: bool = False
+    ) -> None:
         self.matrix = matrix
         self.centre = centre
         self.block = block
         self.blocks = -(-len(matrix) // block)
-        self._held: dict[int, Block] = {}
+        self._hold = hold and matrix.size <= HELD_ENTRIES
+        self._rows: dict[int, FloatArray] = {}
+        self._norms: dict[tuple[int, type], FloatArray] = {}
 
     def raw(self, i: int) -> FloatArray:
         """Return a block as it is."""
@@ -186,15 +190,16 @@ class Centred:
 
     def read(self, i: int, dtype: type[np.floating[Any]]) -> Block:
         """Return a block less the centre."""
-        if dtype is np.float32 and i in self._held:
-            return self._held[i]
-        rows = self.raw(i)
-        rows = rows - self.centre.astype(np.result_type(rows, dtype))
-        rows = rows.astype(dtype, copy=False)
-        block = Block(rows, np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-        if dtype is np.float32 and self.matrix.size <= HELD_ENTRIES:
-            self._held[i] = block
-        return block
+        rows = self._rows.get(i) if dtype is np.float32 else None
+        if rows is None:
+            rows = self.raw(i)
+            rows = rows - self.centre.astype(np.result_type(rows, dtype))
+            rows = rows.astype(dtype, copy=False)
+            if self._hold and dtype is np.float32:
+                self._rows[i] = rows
+        if (i, dtype) not in self._norms:
+            self._norms[i, dtype] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        return Block(rows, self._norms[i, dtype])
 
     def largest_norm(self) -> float:
         """Return the largest squared norm of a row less the centre."""

@@ -101,7 +101,10 @@ def knn_purity(
     # Distances do not see the origin, but rounding does. Known ones have this origin, too.
     centre = X.mean(axis=0, dtype=np.float64)
     predicted = Centred(Y, centre, max(1, min(BLOCK, BLOCK_ENTRIES // n_pool)))
-    parts = Centred(X, centre, BLOCK), Centred(controls, centre, BLOCK)
+    parts = (
+        Centred(X, centre, BLOCK, hold=known is None),
+        Centred(controls, centre, BLOCK, hold=True),
+    )
 
     largest = max(in_threads(Centred.largest_norm, parts))
 
