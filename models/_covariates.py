@@ -147,5 +147,6 @@ def _column(obs: pd.DataFrame | None, covariate: str, name: str) -> Any:
         raise UsageError(msg)
     if covariate not in obs:
         msg = f"{name}: obs has no column {covariate!r}; it has {listed(map(str, obs.columns))}"
+        msg += f"; in benchmarks, add --covariate {covariate}"
         raise UsageError(msg)
     return obs[covariate]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from reconeval._arrays import as_matrix
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["as_training_cells", "check_choice", "check_counts", "check_least"]
 
 
-def check_least(model: str, least: float, **numbers: float) -> None:
-    """Raise `UsageError` if a number of a model's constructor is below the least allowed."""
+def check_least(model: str, least: int, **numbers: Any) -> None:
+    """Raise `UsageError` if an option is no whole number, or below the least allowed."""
     for name, value in numbers.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            msg = f"{model}: {name} must be a whole number of at least {least}, got {value!r}"
+            raise UsageError(msg)
         if value < least:
             msg = f"{model}: {name} must be at least {least}, got {value}"
             raise UsageError(msg)
@@ -60,7 +64,7 @@ def check_counts(X: npt.NDArray[np.float32], *, name: str) -> None:
     """Raise `UsageError` if a matrix is not of counts; `name` begins the message."""
     if not ((X >= 0) & (X.round() == X)).all():
         msg = (
-            f"{name}: distribution='nb_gene' got values that are not counts; pass raw counts, "
-            "or take distribution='normal' for log-normalised data"
+            f"{name}: distribution='nb_gene' got values that are not counts; pass raw counts "
+            "from Python, or take distribution='normal' for the log-normalised data of benchmarks"
         )
         raise UsageError(msg)

@@ -52,7 +52,7 @@ class KNNDecoder:
     Raises
     ------
     UsageError
-        A number is below 1.
+        A number is below 1 or not whole.
 
     Examples
     --------

@@ -43,7 +43,8 @@ class MLPDecoder(TrainedDecoder):
     distribution
         What is minimised: `normal` (squared error), `huber`, `l1`, `normal_mle_fixed` (normal
         likelihood, one learnt variance), `normal_mle_gene` (one variance per gene), `nb_gene`
-        (negative binomial likelihood of raw counts, one dispersion per gene).
+        (negative binomial likelihood of raw counts, one dispersion per gene; from Python alone,
+        since benchmarks train on log-normalised cells).
     output_activation
         Last step: `identity`, `relu`, `softplus` or `sigmoid`. Default and only choice
         `softplus` for `nb_gene`, else `identity`.

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reconeval.errors import UsageError
-
+from ._decoder_checks import check_least
 from ._devices import device_for
 from ._files import load_arrays, save_arrays
 from ._pairs import as_pairs, as_queries
@@ -70,10 +69,9 @@ class MLPPerturbationPredictor:
     def __init__(
         self, embed_dim: int, cov_dim: int, n_hidden: int = 256, lr: float = 1e-3, seed: int = 0
     ) -> None:
-        for name, value in (("embed_dim", embed_dim), ("cov_dim", cov_dim), ("n_hidden", n_hidden)):
-            if value < 1:
-                msg = f"MLPPerturbationPredictor: {name} must be at least 1, got {value}"
-                raise UsageError(msg)
+        check_least(
+            "MLPPerturbationPredictor", 1, embed_dim=embed_dim, cov_dim=cov_dim, n_hidden=n_hidden
+        )
         self.embed_dim = embed_dim
         self.cov_dim = cov_dim
         self.n_hidden = n_hidden
@@ -102,9 +100,9 @@ class MLPPerturbationPredictor:
         pert_cov
             Array of shape (n_cells, cov_dim): the descriptor of each row's perturbation.
         epochs
-            Passes over the rows.
+            Passes over the rows, at least 1.
         batch_size
-            Rows per step.
+            Rows per step, at least 1.
         accelerator
             `cpu`, `gpu`, or `auto` for a GPU where there is one. The model stays there.
         seed
@@ -114,13 +112,13 @@ class MLPPerturbationPredictor:
         Raises
         ------
         UsageError
-            The arrays do not fit the model or one another.
+            The arrays do not fit the model or one another, or a number is below 1.
         RuntimeError
             The loss is not finite.
         """
-        pairs = as_pairs(
-            ctrl_emb, pert_emb, pert_cov, name="MLPPerturbationPredictor.train", **self._widths
-        )
+        name = "MLPPerturbationPredictor.train"
+        check_least(name, 1, epochs=epochs, batch_size=batch_size)
+        pairs = as_pairs(ctrl_emb, pert_emb, pert_cov, name=name, **self._widths)
         device = device_for(accelerator)
         with _one_thread(), torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(self.seed if seed is None else seed)
@@ -128,7 +126,7 @@ class MLPPerturbationPredictor:
             ctrl, y, cov = (torch.tensor(array, device=device) for array in pairs)
             x = torch.cat([ctrl, cov], dim=1)
             self.losses = _fit(net, x, y, lr=self.lr, epochs=epochs, batch_size=batch_size)
-        if self.losses and not np.isfinite(self.losses[-1]):
+        if not np.isfinite(self.losses[-1]):
             msg = f"the loss was {self.losses[-1]}; lower lr, or scale the embedding"
             raise RuntimeError(msg)
         self.net = net.eval()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from reconeval.errors import UsageError
 
-__all__ = ["as_matrix"]
+__all__ = ["as_matrix", "read_only"]
 
 
 def as_matrix(
@@ -55,3 +55,10 @@ def as_matrix(
         msg = f"{name} has NaN, infinite or too large values; remove or impute them first"
         raise UsageError(msg)
     return values
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view of an array through which nobody writes; the array itself stays as it is."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconeval._subject import Subject
     from reconeval._typing import FloatArray
 
-__all__ = ["ATOL", "RTOL", "NotOffered", "Violation", "largest_excess"]
+__all__ = ["ATOL", "RTOL", "NotOffered", "Violation", "largest_excess", "same", "untouched"]
 
 # What rounding may change: BLAS sums float32 in another order for another number of rows. The
 # absolute part is relative to the largest prediction, since large terms cancel in small ones.
@@ -65,7 +65,8 @@ def largest_excess(got: FloatArray, expected: FloatArray) -> str:
     )
 
 
-def _same(got: FloatArray, expected: FloatArray, finding: str) -> None:
+def same(got: FloatArray, expected: FloatArray, finding: str) -> None:
+    """Raise `Violation` that begins with a finding if two predictions differ."""
     excess = largest_excess(got, expected)
     if excess:
         msg = f"{finding} {excess}"
@@ -98,13 +99,6 @@ def check_training(subject: Subject[Any]) -> None:
     _ = subject.trained
 
 
-def check_training_untouched(subject: Subject[Any]) -> None:
-    """Leave the arrays that train gets as they were, their values and their flags."""
-    _ = subject.trained
-    for name, (array, before, writeable) in subject.handed.items():
-        _untouched(f"train changed {{}} of its {name}", array, before, writeable=writeable)
-
-
 def check_prediction(subject: Subject[Any]) -> None:
     """Return a finite floating numpy array of the shape of the input."""
     _ = subject.prediction
@@ -115,14 +109,15 @@ def check_input_untouched(subject: Subject[Any]) -> None:
     given = subject.inputs.copy()
     subject.ask("predict", given, subject.trained)
     for (word, array), before in zip(given.named(), subject.inputs.arrays.values(), strict=True):
-        _untouched(f"predict changed {{}} of its {word}", array, before, writeable=True)
+        untouched(f"predict changed {{}} of its {word}", array, before, writeable=True)
     for name, label in given.labels.items():
         if not _equal_labels(label, subject.inputs.labels[name]):
             msg = f"predict changed its {name}; work on a copy"
             raise Violation(msg)
 
 
-def _untouched(finding: str, array: FloatArray, before: FloatArray, *, writeable: bool) -> None:
+def untouched(finding: str, array: FloatArray, before: FloatArray, *, writeable: bool) -> None:
+    """Raise `Violation` if an array differs from its copy; `finding` has `{}` for how much."""
     was = (before.shape, before.dtype, writeable)
     now = (array.shape, array.dtype, array.flags.writeable)
     if now != was:
@@ -151,20 +146,20 @@ def check_read_only_input(subject: Subject[Any]) -> None:
         if array.flags.writeable:
             msg = f"predict made its read-only {word} writeable; work on a copy"
             raise Violation(msg)
-    _same(got, subject.prediction, "the prediction for read-only input differs")
+    same(got, subject.prediction, "the prediction for read-only input differs")
 
 
 def check_same_seed(subject: Subject[Any]) -> None:
     """Become the same model when trained with the same seed."""
     expected = subject.prediction
     finding = f"two models trained with seed {subject.seed} differ"
-    _same(subject.twin_prediction, expected, finding)
+    same(subject.twin_prediction, expected, finding)
 
 
 def check_repeated_prediction(subject: Subject[Any]) -> None:
     """Predict the same for the same cells every time."""
     got = subject.predict(subject.inputs.copy())
-    _same(got, subject.prediction, "a second prediction for the same cells differs")
+    same(got, subject.prediction, "a second prediction for the same cells differs")
 
 
 def check_batch_composition(subject: Subject[Any]) -> None:
@@ -173,14 +168,14 @@ def check_batch_composition(subject: Subject[Any]) -> None:
     batches = [rows for rows in np.split(np.arange(n), [1, max(2, n // 3)]) if len(rows)]
     got = np.concatenate([subject.predict(subject.inputs.take(rows)) for rows in batches])
     sizes = " + ".join(str(len(rows)) for rows in batches)
-    _same(got, subject.prediction, f"predicting {sizes} cells instead of {n} at once differs")
+    same(got, subject.prediction, f"predicting {sizes} cells instead of {n} at once differs")
 
 
 def check_cell_order(subject: Subject[Any]) -> None:
     """Predict a cell the same wherever it stands in the input."""
     order = np.random.default_rng(subject.seed).permutation(len(subject.inputs))
     got = subject.predict(subject.inputs.take(order))
-    _same(got, subject.prediction[order], "the prediction for shuffled cells differs")
+    same(got, subject.prediction[order], "the prediction for shuffled cells differs")
 
 
 def check_other_cells(subject: Subject[Any]) -> None:
@@ -189,7 +184,7 @@ def check_other_cells(subject: Subject[Any]) -> None:
     kept = n // 2
     finding = f"the prediction of {kept} cells differs when the other {n - kept} change,"
     got = subject.predict(subject.with_others_changed(kept))
-    _same(got[:kept], subject.prediction[:kept], finding)
+    same(got[:kept], subject.prediction[:kept], finding)
 
 
 def check_one_cell(subject: Subject[Any]) -> None:
@@ -214,7 +209,7 @@ def check_sparse_input(subject: Subject[Any]) -> None:
             raise NotOffered(msg) from None
         raise Violation(str(error)) from error
     got = subject.checked(raw, subject.inputs, who)
-    _same(got, expected, "the prediction for sparse input differs")
+    same(got, expected, "the prediction for sparse input differs")
 
 
 def check_float_types(subject: Subject[Any]) -> None:
@@ -222,7 +217,7 @@ def check_float_types(subject: Subject[Any]) -> None:
     single = subject.inputs.change(lambda _, array: array.astype(np.float32))
     got = subject.predict(single.change(lambda _, array: array.astype(np.float64)))
     finding = "the predictions for float64 and float32 input of equal values differ"
-    _same(got, subject.predict(single), finding)
+    same(got, subject.predict(single), finding)
 
 
 def check_save_load(subject: Subject[Any]) -> None:
@@ -237,7 +232,7 @@ def check_save_load(subject: Subject[Any]) -> None:
         subject.call("save", model.save, path)
         restored = _load(subject, path)
         got = subject.predict(subject.inputs.copy(), restored)
-    _same(got, expected, "the prediction of the loaded model differs")
+    same(got, expected, "the prediction of the loaded model differs")
 
 
 def _load(subject: Subject[Any], path: Path) -> Any:
@@ -255,7 +250,7 @@ def check_trained_afresh(subject: Subject[Any]) -> None:
     """Start afresh when trained again, with nothing left of an earlier training."""
     expected = subject.prediction
     finding = "a model that was trained on other data before differs from a new one"
-    _same(subject.retrained_prediction, expected, finding)
+    same(subject.retrained_prediction, expected, finding)
 
 
 def check_untrained(subject: Subject[Any]) -> None:

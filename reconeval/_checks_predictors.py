@@ -5,14 +5,25 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from reconeval._checks import NotOffered, Violation, largest_excess
+from reconeval._checks import NotOffered, Violation, largest_excess, same, untouched
 from reconeval.errors import ModelError
 
 if TYPE_CHECKING:
     from reconeval._subjects import PredictorSubject
     from reconeval._typing import FloatArray
 
-__all__ = ["check_descriptor_matters", "check_unseen_descriptor"]
+__all__ = ["check_descriptor_matters", "check_training_untouched", "check_unseen_descriptor"]
+
+
+def check_training_untouched(subject: PredictorSubject) -> None:
+    """Leave the arrays and the decoder that train gets as they were."""
+    _ = subject.trained
+    for name, (array, before, writeable) in subject.handed.items():
+        untouched(f"train changed {{}} of its {name}", array, before, writeable=writeable)
+    if subject.handed_decoder is not None:
+        decode, expected = subject.handed_decoder
+        got = subject.call("decode (after train)", decode, subject.data.ctrl_emb.copy())
+        same(got, expected, "train changed its decode: what it gives for ctrl_emb differs")
 
 
 def check_descriptor_matters(subject: PredictorSubject) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval.datasets._decoders import AffineDecoder
 from reconeval.inputs import Inputs
 from reconeval.offers import TrainingData, training_data
 from reconeval.offers_embedded import DecodingData, ShiftData
@@ -117,7 +118,7 @@ def predictor_contract_data(
         n_genes=n_genes,
         ctrl_cov=np.zeros_like(train["pert_cov"]),
         parts={"A+B": ("A", "B")},
-        decode=lambda embedding: np.maximum(embedding @ genes, 0),
+        decode=AffineDecoder(genes, np.zeros(n_genes, dtype=np.float32)),
     )
     arrays = {name: test[name] for name in ("ctrl_emb", "pert_cov")}
     return data, Inputs(arrays, {name: test[name] for name in ("cell_type", "condition")})

@@ -64,6 +64,14 @@ def _add_data(add: Callable[..., None]) -> None:
         metavar="[ALIAS=]MODULE:CLASS[?k=v]",
         help="instead of --embedding, a class with embed(adata) that returns an array",
     )
+    add(
+        "--covariate",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="obs column that decoders get beside the embedding, as they get --batch-key, also of "
+        "test cells; repeatable, stands in the model's id (default: none)",
+    )
     add("--perturbation-key", metavar="COLUMN", help="obs column of perturbations in your file")
     add("--control", metavar="LABEL", help="label of the control cells in that column")
     add("--descriptor-key", metavar="KEY", help="descriptors of perturbations in your file")
@@ -118,6 +126,7 @@ def read_options(config: pytest.Config) -> Options:
         batch_key=get("batch_key"),
         embedding=get("embedding"),
         embedder=get("embedder"),
+        covariates=tuple(dict.fromkeys(get("covariate"))),
         perturbation_key=get("perturbation_key"),
         control=get("control"),
         descriptor_key=get("descriptor_key"),

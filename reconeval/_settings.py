@@ -11,7 +11,7 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["parse_settings", "settings_id"]
+__all__ = ["parse_settings", "settings_id", "shown"]
 
 TRAIN = "train."
 
@@ -59,7 +59,7 @@ def parse_settings(text: str, *, where: str) -> tuple[dict[str, Any], dict[str, 
 def settings_id(kwargs: Mapping[str, Any], train_kwargs: Mapping[str, Any]) -> str:
     """Return settings as they stand in a model's id, `+key:value` each, sorted by key."""
     named = dict(kwargs) | {TRAIN + key: value for key, value in train_kwargs.items()}
-    return "".join(f"+{key}:{_shown(named[key])}" for key in sorted(named))
+    return "".join(f"+{key}:{shown(named[key])}" for key in sorted(named))
 
 
 def _pairs(text: str, where: str) -> Iterator[str]:
@@ -92,6 +92,7 @@ def _value(text: str) -> Any:
         return _WORDS.get(text.lower(), text)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as it stands in a model's id: without what a shell or a name would trip on."""
     text = value if isinstance(value, str) else re.sub(r"[\s\[\](){}'\"]", "", repr(value))
     return re.sub(r"[^A-Za-z0-9_:+\-./]", "-", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ from reconeval.offers_embedded import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconeval._typing import FloatArray
     from reconeval.filling import Offer
     from reconeval.inputs import Inputs
@@ -74,6 +77,8 @@ class PredictorSubject(Subject[ShiftData]):
     task = "latent_shift"
     asked_with = "ctrl_emb and pert_cov (and labels where they are named)"
     column = "dimension"
+    # What `train` got as `decode`, and what that gave for `data.ctrl_emb` before.
+    handed_decoder: tuple[Callable[[FloatArray], FloatArray], FloatArray] | None = None
 
     @property
     def n_columns(self) -> int:
@@ -99,6 +104,19 @@ class PredictorSubject(Subject[ShiftData]):
     def train_offers(self, data: ShiftData) -> dict[str, Offer]:
         """Return what `train` can ask for by name."""
         return predictor_train_offers(data, seed=self.seed, accelerator=self.accelerator)
+
+    def _watched(self) -> dict[str, Offer]:
+        """Return what `train` is offered, with `handed_decoder` kept where it takes `decode`."""
+        offers = super()._watched()
+        if "decode" not in offers:
+            return offers
+
+        def make() -> Callable[[FloatArray], FloatArray]:
+            decode: Callable[[FloatArray], FloatArray] = offers["decode"].make()
+            self.handed_decoder = decode, np.array(decode(self.data.ctrl_emb.copy()))
+            return decode
+
+        return offers | {"decode": replace(offers["decode"], make=make)}
 
     def described_by(self, descriptor: FloatArray) -> Inputs:
         """Return the inputs with one descriptor, of shape (c,), for all cells."""

@@ -102,7 +102,7 @@ _FUNCTIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "decode": (*_BEGINNING, *_PREDICTING, *_KEEPING),
     "latent_shift": (
         *_BEGINNING,
-        shared.check_training_untouched,
+        predictors.check_training_untouched,
         *_PREDICTING,
         predictors.check_descriptor_matters,
         predictors.check_unseen_descriptor,

@@ -114,12 +114,18 @@ class StoredEmbedding:
     def of(self, dataset: Dataset, split: Split, *, file: Path | None, seed: int) -> Embedded:  # noqa: ARG002  (nothing is drawn)
         """Read the rows of all cells; see `Embedding.of`."""
         from reconeval.embedders import read_embedding
+        from reconeval.embedders.files import names_file
 
-        source = self.source
-        # The dataset itself keeps no obsm of the user's file.
-        stored = file is not None and source not in dataset.adata.obsm
-        if stored and not Path(source.rpartition(":")[0] or source).suffix:
-            source = f"{file}:{source}"
+        source, obsm = self.source, dataset.adata.obsm
+        if source not in obsm and not names_file(source):
+            if file is None and not len(obsm):
+                msg = (
+                    f"{self.option} on {dataset.name}: frozen datasets have no obsm; add --dataset "
+                    f"FILE.h5ad whose obsm has {source}, or name a file .npy, .zarr or .h5ad"
+                )
+                raise UsageError(msg)
+            if file is not None:  # the dataset itself keeps no obsm of the user's file
+                source = f"{file}:{source}"
         try:
             values = read_embedding(source, dataset.adata)
         except UsageError as error:

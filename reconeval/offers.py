@@ -231,5 +231,5 @@ def copies(tables: Mapping[str, Any]) -> dict[str, Offer]:
 
 
 def fixed(value: Any) -> Offer:
-    """Return an offer of a value that no model can change."""
+    """Return an offer of a number, text or other value that cannot be changed in place."""
     return Offer(lambda: value)

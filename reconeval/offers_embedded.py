@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,8 @@ class ShiftData:
     cell_type, condition
         Arrays of shape (n_cells,) of labels that a row's two cells share, or None.
     decode
-        The frozen decoder, (n, d) to (n, n_genes), or None.
+        The frozen decoder, (n, d) to (n, n_genes), or None. `train` gets a deep copy; Python does
+        not copy a plain function, so give an object where a model might write to its arrays.
     """
 
     ctrl_emb: FloatArray
@@ -183,7 +185,8 @@ def predictor_train_offers(
     }
     offers = copies(tables) | {"parts": Offer(lambda: dict(data.parts))}
     if data.decode is not None:
-        offers["decode"] = fixed(data.decode)
+        # The one that predictions are scored through stays out of reach.
+        offers["decode"] = Offer(lambda: deepcopy(data.decode))
     return offers | run_offers(seed=seed, accelerator=accelerator, progress=progress)
 
 

@@ -27,6 +27,8 @@ class Options:
         Key of `obsm` or file of an embedding, or None.
     embedder
         Text of `--embedder`, or None.
+    covariates
+        Columns of `obs` that decoders get beside the embedding, with `batch_key`.
     perturbation_key, control, descriptor_key
         Column of the perturbations, label of the controls and key of the descriptors in the
         user's own file.
@@ -58,6 +60,7 @@ class Options:
     batch_key: str | None = None
     embedding: str | None = None
     embedder: str | None = None
+    covariates: tuple[str, ...] = ()
     perturbation_key: str | None = None
     control: str | None = None
     descriptor_key: str | None = None

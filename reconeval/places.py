@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from reconeval.options import Options
     from reconeval.spec import ModelSpec
 
-__all__ = ["DEFAULT_DATASETS", "DEFAULT_SHIFTS", "find_embedding", "find_places", "task_of_run"]
+__all__ = [
+    "DEFAULT_DATASETS",
+    "DEFAULT_SHIFTS",
+    "decoded_name",
+    "find_embedding",
+    "find_places",
+    "task_of_run",
+]
 
 DEFAULT_DATASETS = ("immune", "pbmc68k")
 # Of perturbations, the splits that a first look needs; the others are asked for by --split.
@@ -53,8 +60,13 @@ def find_embedding(options: Options, task: str) -> Embedding | None:
     Raises
     ------
     UsageError
-        If decoders have none or two, other models have one, or an embedder cannot be used.
+        If decoders have none or two, other models have one or covariates, or an embedder cannot
+        be used.
     """
+    if options.covariates and task != "decode":
+        msg = f"--covariate {options.covariates[0]}: is for decoders; these are {task} models: "
+        msg += "drop it"
+        raise UsageError(msg)
     given = {"--embedding": options.embedding, "--embedder": options.embedder}
     named = [option for option, value in given.items() if value is not None]
     if task == "latent_shift" and named == ["--embedding"]:
@@ -79,6 +91,31 @@ def find_embedding(options: Options, task: str) -> Embedding | None:
     if options.embedding is not None:
         return StoredEmbedding(options.embedding)
     return parse_embedder(str(options.embedder))
+
+
+def decoded_name(embedding: Embedding, options: Options) -> tuple[str, str]:
+    """Name what the decoders of a run see of a cell.
+
+    Parameters
+    ----------
+    embedding
+        The embedding.
+    options
+        What the user asked for.
+
+    Returns
+    -------
+    What stands in a model's id after the slash, such as `X_fm+obs:donor`, and what was typed:
+    labels of test cells can stand for the cells, so no result is without a word of them.
+    """
+    from reconeval._settings import shown
+
+    flags = [f"--covariate {column}" for column in options.covariates]
+    if options.batch_key is not None:
+        flags = [f"--batch-key {options.batch_key}", *flags]
+    columns = dict.fromkeys([*filter(None, [options.batch_key]), *options.covariates])
+    name = embedding.name + "".join(f"+obs:{shown(column)}" for column in columns)
+    return name, " ".join([embedding.option, *flags])
 
 
 def find_places(

@@ -16,7 +16,7 @@ from reconeval.cases.making import Cases
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
 from reconeval.errors import UsageError
-from reconeval.places import find_embedding, find_places, task_of_run
+from reconeval.places import decoded_name, find_embedding, find_places, task_of_run
 from reconeval.rows import SCHEMA, Row, check_results_path, latest, write_results
 from reconeval.thresholds import Thresholds, shortfall
 
@@ -78,7 +78,7 @@ class Session:
         self.task = task_of_run(specs)
         embedding = find_embedding(options, self.task)
         if self.task == "decode" and embedding is not None:
-            specs = [spec.decoding(embedding.name, embedding.option) for spec in specs]
+            specs = [spec.decoding(*decoded_name(embedding, options)) for spec in specs]
         self.specs = {spec.id: spec for spec in specs}
         self.places, sources = find_places(options, self.task)
         self._cases = Cases(self.task, options, sources, embedding)

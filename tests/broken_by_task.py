@@ -374,6 +374,14 @@ class PredictorLocksTraining(SoundPredictor):
         pert_cov.flags.writeable = False
 
 
+class PredictorChangesDecoder(SoundPredictor):
+    breaks = "training_untouched"
+
+    def train(self, ctrl_emb, pert_emb, pert_cov, decode, seed=0):
+        super().train(ctrl_emb, pert_emb, pert_cov, seed)
+        decode.intercept[:] += 1
+
+
 class PredictorScalesDescriptors(SoundPredictor):
     breaks = "input_untouched"
     also = frozenset({"read_only_input"})

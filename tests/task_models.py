@@ -1,6 +1,7 @@
 """Small decoders, embedders and predictors that tests write into a user's folder."""
 
 DECODERS = """
+import json
 import numpy as np
 
 
@@ -34,6 +35,17 @@ class ByType(Linear):
         return plain + np.stack([self.shifts[t] for t in obs["cell_type"].astype(str)])
 
 
+class Spy(Linear):
+    def train(self, embedding, X, obs, val_obs, adata):
+        super().train(embedding, X)
+        self.seen = [obs, val_obs, adata.obs]
+
+    def predict(self, embedding, obs=None):
+        tables = [*self.seen, *([] if obs is None else [obs])]
+        _log("obs", columns=[list(table) for table in tables])
+        return super().predict(embedding)
+
+
 class Narrow(Linear):
     def predict(self, embedding):
         return super().predict(embedding)[:, 1:]
@@ -46,6 +58,11 @@ class Raises(Linear):
 
 def _padded(embedding):
     return np.c_[embedding, np.ones(len(embedding))]
+
+
+def _log(what, **more):
+    with open("calls.jsonl", "a") as file:
+        file.write(json.dumps({"call": what, **more}) + chr(10))
 """
 
 EMBEDDERS = """

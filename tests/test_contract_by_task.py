@@ -203,6 +203,7 @@ class TestMessages:
             ("PredictorScalesDescriptors", ["changed 120 of 120 values of its pert_cov"]),
             ("PredictorCentresTraining", ["train changed 480 of 480 values of its pert_emb"]),
             ("PredictorLocksTraining", ["train changed (shape, dtype, writeable) of its pert_cov"]),
+            ("PredictorChangesDecoder", ["train changed its decode", "by up to 1 in"]),
             ("PredictorIgnoresDescriptor", ["30 control cells get the same prediction"]),
             ("PredictorKnowsByHeart", ["KeyError", "a descriptor that no training cell has"]),
             ("DecoderWorksInPlace", ["changed 40 of 40 values of its input"]),

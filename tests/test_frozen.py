@@ -149,6 +149,31 @@ def test_any_number_of_leading_dimensions(case, leading):
     torch.testing.assert_close(out.reshape(n, N_GENES), frozen(rows), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
+def test_embeddings_of_any_type_of_number(case, dtype):
+    _, _, frozen = case
+    z = torch.tensor(Z).to(dtype)
+    out = frozen(z)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out, frozen(z.float()))
+    double = copy.deepcopy(frozen).double()(z)
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), out, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_an_input_of_another_type(case):
+    z = torch.tensor(Z, dtype=torch.float64, requires_grad=True)
+    case[2](z).square().mean().backward()
+    assert z.grad.dtype == torch.float64
+    assert z.grad.abs().sum() > 0
+
+
+def test_a_decoder_of_double_precision_is_frozen():
+    network = nn.Linear(D, 3).double()
+    frozen = FrozenDecoder(network, D)
+    torch.testing.assert_close(frozen(torch.tensor(Z)), network(torch.tensor(Z).double()).detach())
+
+
 def test_it_stays_in_evaluation_mode_inside_a_training_parent(case):
     _, decode, frozen = case
     parent = Parent(copy.deepcopy(frozen)).train()

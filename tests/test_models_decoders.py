@@ -283,6 +283,13 @@ def test_more_neighbours_than_cells_are_refused():
         knn().train(Z[:4], X[:4])
     with pytest.raises(UsageError, match="k must be at least 1, got 0"):
         KNNDecoder(D, N_GENES, k=0)
+
+
+@pytest.mark.parametrize("k", [2.5, "5", True, None])
+def test_a_number_of_neighbours_that_is_not_whole_is_refused(k):
+    with pytest.raises(UsageError, match="KNNDecoder: k must be a whole number of at least 1, got"):
+        KNNDecoder(D, N_GENES, k=k)
+    assert KNNDecoder(D, N_GENES, k=np.int64(5)).k == 5
     with pytest.raises(UsageError, match="accelerator is 'tpu', expected auto, cpu or gpu"):
         knn().train(Z, X, accelerator="tpu")
 
@@ -584,7 +591,7 @@ def test_annotations_that_do_not_fit_are_refused():
     conditional = partial(mlp, covariates=["batch"])
     cases = [
         ({}, "covariate 'batch' needs the annotations of the cells; pass obs"),
-        ({"obs": obs[["other"]]}, "obs has no column 'batch'; it has other"),
+        ({"obs": obs[["other"]]}, "no column 'batch'; it has other; in benchmarks, add --cov"),
         ({"obs": obs[1:]}, "obs has 199 rows, expected 200"),
         ({"obs": obs.assign(batch=None)}, "200 training cells have no 'batch'; fill or drop"),
         (
@@ -614,6 +621,7 @@ def test_annotations_that_do_not_fit_are_refused():
             "output_activation with 'nb_gene' is 'relu', expected softplus",
         ),
         (mlp, {"n_hidden": [8, 0]}, "MLPDecoder: n_hidden must be at least 1, got 0"),
+        (mlp, {"n_hidden": [8.0]}, "n_hidden must be a whole number of at least 1, got 8.0"),
         (mlp, {"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         (mlp, {"learning_rate": 0}, "learning_rate must be above 0, got 0"),
         (mlp, {"covariates": "batch"}, r"covariates is 'batch', expected a list: \['batch'\]"),
@@ -636,8 +644,9 @@ def test_bad_options_are_refused(make, options, message):
         ({"val_embedding": Z}, "val_X is missing; pass both or none"),
         ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"batch_size": 8.5}, "batch_size must be a whole number of at least 2, got 8.5"),
     ],
-    ids=["no-embedding", "no-expression", "epochs", "batch"],
+    ids=["no-embedding", "no-expression", "epochs", "batch", "part-of-a-cell"],
 )
 def test_bad_training_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
@@ -653,7 +662,7 @@ def test_one_cell_is_too_few_for_batch_normalisation_alone():
 
 
 def test_negative_binomial_refuses_what_is_not_counts():
-    with pytest.raises(UsageError, match="values that are not counts; pass raw counts"):
+    with pytest.raises(UsageError, match="not counts; pass raw counts from Python, or take"):
         trained(partial(mlp, distribution="nb_gene"))
 
 

@@ -270,6 +270,11 @@ def test_the_perceptrons_seed_decides_and_the_global_state_does_not(data):
 def test_the_perceptron_refuses_what_cannot_be(data):
     with pytest.raises(UsageError, match="n_hidden must be at least 1, got 0"):
         MLPPerturbationPredictor(D, C, n_hidden=0)
+    for number in ("epochs", "batch_size"):
+        with pytest.raises(
+            UsageError, match=rf"Predictor\.train: {number} must be at least 1, got 0"
+        ):
+            mlp().train(*data[:3], **{number: 0})
     with pytest.raises(UsageError, match="accelerator is 'tpu', expected auto, cpu or gpu"):
         mlp().train(*data[:3], accelerator="tpu")
     ctrl, pert, cov, _ = data

@@ -1,5 +1,7 @@
-"""A predictor that hunts for test cells in all it is given finds none."""
+"""A predictor that hunts for test cells finds none, and one that writes changes no score."""
 
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass, replace
 
 import numpy as np
@@ -16,6 +18,7 @@ from reconeval.datasets import (
     perturbation_dataset_names,
     perturbation_split_names,
 )
+from reconeval.datasets._decoders import AffineDecoder
 from reconeval.spec import parse_models
 from tests.conftest import ROOT
 
@@ -51,12 +54,27 @@ class Cheater:
     ):
         # `parts` may name what is held out: which perturbations combine tells of no cell.
         given = {name: value for name, value in locals().items() if name not in {"self", "parts"}}
-        self.loot = Loot.of(given)
+        self.loot = self.keep(given)
 
     def predict(self, ctrl_emb, pert_cov, cell_type=None, condition=None):
         given = {name: value for name, value in locals().items() if name != "self"}
-        self.loot_of_predict = Loot.of(given)
+        self.loot_of_predict = self.keep(given)
         return ctrl_emb
+
+    def keep(self, given):
+        return Loot.of(given)
+
+
+class Vandal(Cheater):
+    """Writes to all that it is given, locked or not."""
+
+    def keep(self, given):
+        for one in list(reachable(given)):
+            if isinstance(one, np.ndarray):
+                with suppress(ValueError):  # of memory that is not the array's own
+                    one.flags.writeable = True
+                    one.fill("ruined" if one.dtype.kind in "OUS" else 1e9)
+        return given
 
 
 def reachable(root):
@@ -128,7 +146,7 @@ def drawn():
         perturbation=labels,
         control="none",
         descriptors={name: rng.normal(size=C).astype(np.float32) for name in NAMES},
-        decode=lambda Z: Z @ genes,
+        decode=AffineDecoder(genes, np.zeros(GENES, dtype=np.float32)),
         cell_types=np.array(["T cell", "B cell", "NK cell"])[rng.integers(0, 3, 900)],
         conditions=np.array(["donor 1", "donor 2", "donor 3"])[rng.integers(0, 3, 900)],
         parts={"A+B": ("A", "B")},
@@ -140,9 +158,9 @@ def case_of(dataset, split):
     return LatentShiftCase(dataset.for_split(rows), rows)
 
 
-def cheater_on(case):
-    """Build, train and ask the cheater as a run does."""
-    (spec,) = parse_models(["tests.test_no_peeking:Cheater"], folder=ROOT)
+def cheater_on(case, name="Cheater"):
+    """Build, train and ask a cheater as a run does."""
+    (spec,) = parse_models([f"tests.test_no_peeking:{name}"], folder=ROOT)
     assert spec.task == "latent_shift"
     cheater = spec.build(case.constructor_offers(seed=0))
     spec.train(cheater, case.train_offers(seed=0))
@@ -170,6 +188,49 @@ def check_finds_nothing(case):
         assert trained.n_known(held_out) == 0
     elif split.held_out:  # a cell type or a condition
         assert not trained.words & set(split.held_out)
+
+
+def check_changes_nothing(dataset, split):
+    """Let the vandal loose on a copy of a dataset, which stays equal to the dataset."""
+    case = case_of(deepcopy(dataset), split)
+    before = case_of(dataset, split)
+    after, cells = case.dataset, before.dataset.embedding[before.split.test]
+    expected = before.dataset.decode(cells)
+    vandal = cheater_on(case, "Vandal")
+    assert not np.allclose(vandal.loot["decode"](cells), expected, rtol=0.1)  # it does write
+    assert (vandal.loot["pert_emb"] == 1e9).all()
+    assert np.array_equal(after.decode(cells), expected)
+    for name in ("X", "embedding", "perturbation", "cell_types", "conditions", "counts"):
+        was = getattr(before.dataset, name)
+        assert was is None or np.array_equal(getattr(after, name), was), name
+    for name, descriptor in before.dataset.descriptors.items():
+        assert np.array_equal(after.descriptors[name], descriptor)
+    for name, was in before.test_input().arrays.items():
+        assert np.array_equal(case.test_input().arrays[name], was)
+    for name, was in vars(before.data).items():
+        if isinstance(was, np.ndarray):
+            assert np.array_equal(getattr(case.data, name), was), name
+
+
+@pytest.mark.parametrize("split", perturbation_split_names())
+def test_changes_no_cell_and_no_decoder(drawn, split):
+    check_changes_nothing(drawn, split)
+
+
+@pytest.mark.parametrize("name", perturbation_dataset_names())
+def test_changes_none_of_the_frozen_datasets(name):
+    check_changes_nothing(load_perturbation_dataset(name), "iid")
+
+
+@pytest.mark.parametrize("name", perturbation_dataset_names())
+def test_frozen_datasets_are_read_only(name):
+    dataset = load_perturbation_dataset(name)
+    dataset = dataset.for_split(make_perturbation_split(dataset, "iid"))
+    arrays = [dataset.X, dataset.embedding, *vars(dataset.decode).values()]
+    assert len(arrays) > 3
+    for array in arrays:
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
 
 
 @pytest.mark.parametrize("split", perturbation_split_names())
@@ -226,7 +287,10 @@ class TestHunt:
         assert Loot.of({"ctrl_emb": view}).n_known(drawn.embedding) == len(drawn.embedding)
 
     def test_behind_the_decoder(self, drawn):
-        leaking = replace(drawn, decode=lambda Z: (Z, drawn))
+        def decode(Z):
+            return drawn.decode(Z)
+
+        leaking = replace(drawn, decode=decode)
         case = case_of(leaking, "iid")
         loot = cheater_on(case).loot
         assert loot.n_known(drawn.embedding[case.split.test]) == len(case.split.test)

@@ -136,7 +136,7 @@ class TestLatentSynthetic:
         decoder = torch.nn.Sequential(*layers, torch.nn.ReLU())
         decoder.load_state_dict(load_file(entry.path))
         with torch.no_grad():
-            expected = decoder(torch.from_numpy(dataset.embedding[::50])).numpy()
+            expected = decoder(torch.tensor(dataset.embedding[::50])).numpy()
         np.testing.assert_allclose(dataset.X[::50], expected, atol=1e-5)
 
     def test_other_draws_are_refused(self, monkeypatch):

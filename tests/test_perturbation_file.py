@@ -220,6 +220,12 @@ def test_an_own_embedding_gets_a_decoder_of_the_training_cells(cells, load, tmp_
     np.testing.assert_allclose(decoded, dataset.X[split.test], atol=0.02)
 
 
+def test_a_key_of_obsm_may_have_a_dot(cells, load):
+    cells.obsm["X_own.v2"] = np.arange(2.0 * cells.n_obs, dtype=np.float32).reshape(-1, 2)
+    dataset = load(cells, embedding="X_own.v2")
+    np.testing.assert_array_equal(dataset.embedding, cells.obsm["X_own.v2"])
+
+
 def test_an_absent_embedding_names_what_there_is(cells, refused):
     cells.obsm["X_own"] = np.zeros((cells.n_obs, 2), np.float32)
     message = refused(cells, embedding="X_pca")

@@ -177,29 +177,6 @@ class TestTruth:
         expected = [5 + row for row in control_halves(4)[1]]
         assert (truth.prediction_controls("B") == truth.controls[expected]).all()
 
-    def test_controls_out_of_a_decoder_cancel_what_the_decoder_does(self):
-        rng = np.random.default_rng(1)
-        X = rng.normal(size=(40, 3)) + np.repeat([[4, 0, 0], [0, 4, 0]], 20, axis=0)
-        truth = PerturbationTruth(
-            X,
-            self.genes,
-            perturbations=np.repeat(["x", "y"], 20),
-            reference=rng.normal(size=(60, 3)),
-        )
-        bias = np.array([9.0, -5.0, 2.0])
-        plain = PerturbationPair(truth, X)
-        decoded = PerturbationPair(truth, X + bias, controls=truth.controls + bias)
-        for name in ("pearson_delta", "discrimination_cosine"):
-            expected = score(METRICS[name], plain).value
-            assert score(METRICS[name], decoded).value == pytest.approx(expected)
-        nothing = truth.controls[np.arange(40)] + bias
-        ratio = METRICS["relative_distance"]
-        assert score(ratio, PerturbationPair(truth, nothing)).value > 2
-        own = PerturbationPair(truth, nothing, controls=truth.controls + bias)
-        assert score(ratio, own).value == pytest.approx(1, abs=0.1)
-        with pytest.raises(UsageError, match=r"controls have shape \(59, 3\), expected \(60, 3\)"):
-            PerturbationPair(truth, X, controls=truth.controls[1:])
-
     def test_background_leaves_out_control_and_the_scored_perturbation(self):
         train = np.arange(24.0).reshape(8, 3)
         truth = self.truth(

@@ -28,6 +28,33 @@ METRICS = str(ROOT / "benchmarks" / "test_metrics.py")
 SMALL = ("--dataset", "pbmc68k", "--split", "iid")
 QUICK = (*SMALL, "--metrics", "r2,mse")
 AXES = ("--embedder", "fm:Axes")
+# A decoder that looks at labels alone, whatever the embedding.
+NOISE = """
+import numpy as np
+
+
+class AnyColumn:
+    task = "decode"
+
+    def __init__(self):
+        self.means = None
+
+    def train(self, embedding, X, obs):
+        kinds = self.kinds(obs)
+        self.means = {kind: X[kinds == kind].mean(axis=0) for kind in set(kinds)}
+        self.mean = X.mean(axis=0)
+
+    def predict(self, embedding, obs=None):
+        if self.means is None:
+            raise RuntimeError("call train first")
+        if obs is None:
+            return np.tile(self.mean, (len(embedding), 1))
+        return np.stack([self.means.get(kind, self.mean) for kind in self.kinds(obs)])
+
+    def kinds(self, obs):
+        columns = [obs[name].astype(str) for name in obs if obs[name].nunique() < 50]
+        return np.array(["|".join(row) for row in zip(*columns)] or len(obs) * [""])
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +177,17 @@ class TestStored:
         assert values["X_fm"] == values["other.h5ad"] == values["other.npy"]
 
     @pytest.mark.usefixtures("file")
+    def test_a_key_of_obsm_may_have_a_dot(self, pytester):
+        adata = anndata.read_h5ad("cells.h5ad")
+        adata.obsm["X_fm.v2"] = adata.obsm["X_fm"]
+        adata.write_h5ad("cells.h5ad")
+        args = ("--dataset=cells.h5ad", "--metrics=mse", "--embedding=X_fm.v2")
+        assert bench(pytester, *args, "--results=out.json").ret == 0
+        assert set(rows()["model"]) == {"Linear/X_fm.v2"}
+        result = bench(pytester, *args[:2], "--embedding=X_fm.v3")
+        result.stderr.fnmatch_lines(["*cells.h5ad: no 'X_fm.v3' in obsm; did you mean X_fm.v2?*"])
+
+    @pytest.mark.usefixtures("file")
     def test_it_scores_as_the_embedder_that_made_it(self, pytester):
         bench(pytester, *QUICK, "--embedding=other.npy", "--results=stored.json")
         bench(pytester, *QUICK, *AXES, "--results=made.json")
@@ -185,12 +223,53 @@ class TestStored:
 
 
 class TestDecoders:
-    def test_labels_reach_a_decoder_that_names_obs(self, pytester):
+    def test_labels_reach_a_decoder_by_name_alone_and_stand_in_its_id(self, pytester):
         models = ("mine:Linear", "mine:ByType")
         args = ("--dataset=immune", "--split=iid", "--metrics=mse", "--embedder=fm:Axes?d=1")
-        bench(pytester, *args, "--results=out.json", models=models)
-        found = rows().set_index("model")["value"]
-        assert found["ByType/Axes+d:1"] != found["Linear/Axes+d:1"]
+        result = bench(pytester, *args, models=models)
+        result.assert_outcomes(passed=1, failed=1)  # no label, no cell type
+        result.stdout.fnmatch_lines(["*training ByType/Axes+d:1*KeyError: 'cell_type'*"])
+        asked = ("--covariate=cell_type", "--results=out.json")
+        bench(pytester, *args, *asked, models=models)
+        found = rows().set_index("model")
+        by_type, linear = (f"{name}/Axes+d:1+obs:cell_type" for name in ("ByType", "Linear"))
+        assert found["value"].notna().all()
+        assert found.loc[by_type, "value"] != found.loc[linear, "value"]
+        typed = "mine:ByType --embedder fm:Axes?d=1 --covariate cell_type"
+        assert found.loc[by_type, "spec"] == typed
+
+    @pytest.mark.parametrize(
+        ("options", "columns"),
+        [
+            ((), []),
+            (("--batch-key=part",), ["part"]),
+            (("--covariate=day", "--covariate=part", "--batch-key=part"), ["part", "day"]),
+        ],
+    )
+    def test_no_other_column_of_a_users_file_reaches_one(self, pytester, pbmc, options, columns):
+        obs = pbmc.adata.obs.assign(part=["a", "b"] * 350, day=range(700))
+        anndata.AnnData(pbmc.X, obs=obs, var=pbmc.adata.var[[]]).write_h5ad("cells.h5ad")
+        args = ("--dataset=cells.h5ad", "--cell-type-key=cell_type", "--split=iid")
+        asked = ("--embedder=fm:Noise", "--metrics=mse", "--results=out.json", *options)
+        bench(pytester, *args, *asked, models=("mine:Spy",)).assert_outcomes(passed=1)
+        found = [call["columns"] for call in calls() if call["call"] == "obs"]
+        assert found == [[columns] * 4]
+        assert rows()["model"].tolist() == ["Spy/Noise" + "".join(f"+obs:{c}" for c in columns)]
+
+    def test_the_cells_that_one_decodes_have_no_names(self, pbmc):
+        embedder = parse_embedder("fm:Axes", folder=Path.cwd())
+        case = DecodeCase(pbmc, make_split(pbmc, "iid"), embedding=embedder)
+        assert list(case.test_input().labels["obs"].index) == [str(row) for row in range(210)]
+
+    def test_embedded_noise_and_every_label_on_offer_miss_the_floors(self, pytester):
+        Path("noise.py").write_text(NOISE)
+        args = ("--dataset=immune", "--split=iid", "--metrics=mse,pearson_gene,pathway")
+        blind, labelled = (
+            bench(pytester, *args, "--embedder=fm:Noise", *more, models=("noise:AnyColumn",))
+            for more in ((), ("--covariate=cell_type",))
+        )
+        blind.assert_outcomes(failed=3)
+        labelled.assert_outcomes(passed=3)  # why labels are for the user to give
 
     @pytest.mark.parametrize(
         ("model", "message"),
@@ -241,13 +320,23 @@ class TestRefused:
             ),
             (("--embedding=X",), ("whole:Good",), "--embedding is for decoders *end_to_end*"),
             (AXES, ("whole:Good",), "--embedder is for decoders*"),
+            (("--covariate=a",), ("whole:Good",), "--covariate a: is for decoders*end_to_end*"),
+            (
+                (*AXES, "--covariate=cell_typ"),
+                ("mine:Linear",),
+                "--covariate cell_typ on pbmc68k: no such column of obs; did you mean cell_type? *",
+            ),
             (AXES, ("shifts:Linear",), "--embedder is for decoders*latent_shift*"),
             (
                 AXES,
                 ("mine:Linear", "whole:Good"),
                 "--model mine:Linear is for the task decode, --model whole:Good for end_to_end; *",
             ),
-            (("--embedding=X_fm",), ("mine:Linear",), "--embedding X_fm on pbmc68k: *obsm*"),
+            (
+                ("--embedding=X_fm",),
+                ("mine:Linear",),
+                "*X_fm on pbmc68k: frozen datasets have no obsm; add --dataset FILE.h5ad whose*",
+            ),
             (("--embedding=no.npy",), ("mine:Linear",), "*no.npy: no such file*"),
             (("--embedder=fm:Axis",), ("mine:Linear",), "*did you mean Axes*"),
             (("--embedder=fm:Mute",), ("mine:Linear",), "*Mute has no method embed(adata)*"),

@@ -24,6 +24,7 @@ from reconeval.datasets import (
     load_perturbation_dataset,
     make_perturbation_split,
 )
+from reconeval.metrics.perturbational import knn_purity
 from reconeval.offers import OFFERED
 from reconeval.runs import metric_names, train
 from reconeval.spec import parse_models
@@ -74,8 +75,8 @@ class TestRun:
             metric = find(name)
             good, nothing = (metric.badness(found.loc[name, m]) for m in ("Linear", "Nothing"))
             assert good < nothing, name
-        assert found.loc["relative_distance", "Nothing"] == pytest.approx(1, abs=0.1)
-        result.stdout.fnmatch_lines(["Nothing*", "decoded truth *"])
+        assert found.loc["latent_relative_distance", "Nothing"] == pytest.approx(1, abs=0.1)
+        result.stdout.fnmatch_lines(["Nothing*", "the truth itself *"])
 
     def test_seeds_gate_and_selection_work_as_for_any_task(self, pytester):
         save = ("--benchmark-json=old.json", "--seeds=2", "-k", "not contract")
@@ -287,7 +288,7 @@ class TestStart:
         prediction = run.fits[0].model.predict(known, case.test_input().arrays["pert_cov"])
         assert got == pytest.approx(np.square(truth - prediction).mean(), rel=1e-5)
         genes = run.row(find("r2")).value
-        X, Y = dataset.X[split.test], dataset.decode(prediction)
+        X, Y = dataset.decode(truth), dataset.decode(prediction)
         assert genes == pytest.approx(r2_score(X.mean(0), Y.mean(0)), rel=1e-4)
         run.row(find("mse"))
         assert len(model.asked) == 3  # this test's own; the second prediction serves them all
@@ -332,15 +333,41 @@ class TestEffects:
             dict.fromkeys(metric_names("latent_shift"), "")
         )
 
-    def test_the_ceiling_is_the_score_of_the_decoded_truth(self):
+    def test_the_truths_own_score_stands_beside_each(self):
         case = case_of(drawn(known=True))
-        dataset, test = case.dataset, case.split.test
-        expected = np.square(dataset.X[test] - dataset.decode(dataset.embedding[test])).mean()
-        assert case.ceiling(find("mse")) == pytest.approx(expected, rel=1e-5)
-        assert run_of(case).row(find("mse")).positive == pytest.approx(expected, rel=1e-5)
-        for name in ("latent_mse", "knn_purity"):
-            assert case.ceiling(find(name)) is None
-        assert case_of(drawn()).ceiling(find("mse")) is None
+        run = run_of(case)
+        for name in ("mse", "latent_mse", "weighted_mse", "latent_energy_distance"):
+            assert run.row(find(name)).positive == pytest.approx(0, abs=1e-6), name
+        dataset, split = case.dataset, case.split
+        purity = []
+        for group in case.effects.groups:
+            cells, controls = case.effects.rows(group), case.effects.control_rows(group.covariate)
+            embedding = dataset.embedding[split.test][case._kept][cells]
+            others = dataset.embedding[split.test_controls[controls]]
+            purity.append(knn_purity(embedding, embedding, others))
+        assert run.row(find("knn_purity")).positive == pytest.approx(np.mean(purity))
+        assert np.mean(purity) < 0.99
+        assert case_of(drawn()).positive(find("mse")) is None
+
+    def test_what_the_decoder_does_to_all_cells_is_nobodys_fault(self):
+        case = case_of(replace(drawn(), X=np.zeros((2000, 12), np.float32)))
+        run = run_of(case)
+        assert run.row(find("r2")).value > 0.9
+        assert run.row(find("weighted_r2_delta_pert")).value > 0.9
+        assert case.positive(find("weighted_r2_delta_pert")) == pytest.approx(1)
+
+    def test_halves_of_the_controls_have_the_same_cell_types_and_conditions(self):
+        case = case_of(drawn(n=60))  # of which effects are taken of all types together
+        dataset, controls = case.dataset, case.split.test_controls
+        both = [
+            np.unique(
+                np.stack([dataset.cell_types[rows], dataset.conditions[rows]]),
+                axis=1,
+                return_counts=True,
+            )[1]
+            for rows in (controls[half] for half in case.effects.halves(""))
+        ]
+        assert np.abs(both[0] - both[1]).max() <= 1
 
     def test_latent_scores_are_those_of_the_embedding(self):
         case = case_of(drawn())

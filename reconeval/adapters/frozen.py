@@ -21,7 +21,7 @@ class FrozenDecoder(nn.Module):
 
     It is in evaluation mode whatever its parents are set to. Its weights are buffers: they move
     and are saved with a parent, but no optimiser finds them and `requires_grad_` does not reach
-    them. Gradients flow through it to its input.
+    them. Gradients flow through it to its input, which may be of any type of number.
 
     Parameters
     ----------
@@ -62,11 +62,13 @@ class FrozenDecoder(nn.Module):
         Parameters
         ----------
         embedding
-            Tensor of shape (..., embed_dim), the scale of the decoder's training.
+            Tensor of shape (..., embed_dim), the scale of the decoder's training; cast to the type
+            of the decoder's weights.
 
         Returns
         -------
-        Tensor of shape (..., n_genes), the scale that the decoder was trained on.
+        Tensor of shape (..., n_genes), the scale that the decoder was trained on and the type of
+        its weights.
 
         Raises
         ------
@@ -77,15 +79,22 @@ class FrozenDecoder(nn.Module):
             got = tuple(embedding.shape)
             msg = f"frozen decoder: embedding has shape {got}, expected (..., {self.embed_dim})"
             raise UsageError(msg)
-        rows = self.network(embedding.reshape(-1, self.embed_dim))
+        cells = embedding.reshape(-1, self.embed_dim)
+        weight = self._weight()
+        rows = self.network(cells if weight is None else cells.to(weight.dtype))
         out: Tensor = rows.reshape(*embedding.shape[:-1], rows.shape[-1])
         return out
 
+    def _weight(self) -> Tensor | None:
+        """Return a weight, which tells device and type of the network; None if it has none."""
+        return next((one for one in self.network.buffers() if one.is_floating_point()), None)
+
     def _tried(self, embed_dim: int) -> int:
-        device = next((buffer.device for buffer in self.network.buffers()), None)
+        weight = self._weight()
+        zeros = torch.zeros if weight is None else weight.new_zeros
         with torch.no_grad():
             try:
-                rows = self.network(torch.zeros(2, embed_dim, device=device))
+                rows = self.network(zeros((2, embed_dim)))
             except (IndexError, RuntimeError, TypeError, ValueError) as error:
                 msg = f"the decoder cannot decode an embedding of width {embed_dim}: {error}"
                 raise UsageError(msg) from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from reconeval.errors import Undefined
-from reconeval.metrics.registry import score
+from reconeval.metrics.registry import Score, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,8 +106,25 @@ class Case(ABC):
         """
         return pair
 
-    def ceiling(self, metric: Metric) -> float | None:  # noqa: ARG002  (tasks that have one ask)
-        """Return the score of what no model of the task can do better than, None if unknown."""
+    def score(self, metric: Metric, pair: Pair, predict: Callable[[Inputs], FloatArray]) -> Score:
+        """Return a metric's score of a pair.
+
+        Parameters
+        ----------
+        metric, pair, predict
+            As for `completed`.
+
+        Returns
+        -------
+        The value, or NaN with the reason.
+        """
+        try:
+            return score(metric, self.completed(metric, pair, predict))
+        except Undefined as reason:
+            return Score(math.nan, str(reason))
+
+    def positive(self, metric: Metric) -> float | None:  # noqa: ARG002  (tasks that tell it ask)
+        """Return the score of a perfect prediction, None where a task does not tell it."""
         return None
 
     def excused(self, metric: Metric) -> bool:  # noqa: ARG002  (tasks that excuse one ask)
@@ -116,12 +134,7 @@ class Case(ABC):
     def unserved(self, metric: Metric) -> str:
         """Return why even the truth, taken as a prediction, has no value; empty if it has one."""
         if metric.name not in self._unserved:
-            try:
-                pair = self.completed(metric, self.perfect(), nothing_to_ask)
-                reason = score(metric, pair).reason
-            except Undefined as error:
-                reason = str(error)
-            self._unserved[metric.name] = reason
+            self._unserved[metric.name] = self.score(metric, self.perfect(), nothing_to_ask).reason
         return self._unserved[metric.name]
 
 

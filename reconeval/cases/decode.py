@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from reconeval.cases.end_to_end import ReconstructionCase
-from reconeval.errors import ReconevalError, Undefined
+from reconeval.errors import ReconevalError, Undefined, UsageError
+from reconeval.filling import hint
 from reconeval.inputs import Inputs
 from reconeval.offers import training_data
 from reconeval.offers_embedded import (
@@ -43,6 +44,15 @@ class DecodeCase(ReconstructionCase):
         Seeds an embedder; the embedding is one and the same for all models and seeds of a run.
     file
         Where the dataset came from, if it is the user's own.
+    covariates
+        Columns of `obs` that a decoder gets in training and prediction, beside the dataset's
+        batches. It gets no others: a cell type or library size of the test cells would stand
+        for the cells that are to be decoded.
+
+    Raises
+    ------
+    UsageError
+        If the dataset has no such column.
     """
 
     task: ClassVar[str] = "decode"
@@ -50,7 +60,20 @@ class DecodeCase(ReconstructionCase):
     embedding: Embedding = field(kw_only=True)
     seed: int = field(default=0, kw_only=True)
     file: Path | None = field(default=None, kw_only=True)
+    covariates: tuple[str, ...] = field(default=(), kw_only=True)
     _failure: ReconevalError | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        known = list(map(str, self.dataset.adata.obs))
+        for column in self.covariates:
+            if column not in known:
+                msg = f"--covariate {column} on {self.dataset.name}: no such column of obs"
+                raise UsageError(msg + hint(column, known, "it has"))
+
+    @property
+    def _columns(self) -> list[str]:
+        batch = self.dataset.batch_key
+        return list(dict.fromkeys([*([] if batch is None else [batch]), *self.covariates]))
 
     @cached_property
     def _embedded(self) -> Embedded:
@@ -71,10 +94,14 @@ class DecodeCase(ReconstructionCase):
     def data(self) -> DecodingData:
         """What training may see: training and validation cells, never test cells."""
         embedded = self.embedded
+        cells = vars(training_data(self.dataset, self.split))
+        for name in ("obs", "val_obs"):
+            if cells[name] is not None:
+                cells[name] = cells[name][self._columns]
         return DecodingData(
             embedding=embedded.train,
             val_embedding=embedded.val if len(self.split.val) else None,
-            **vars(training_data(self.dataset, self.split)),
+            **cells,
         )
 
     def constructor_offers(self, *, seed: int) -> dict[str, Offer]:
@@ -91,7 +118,7 @@ class DecodeCase(ReconstructionCase):
         )
 
     def test_input(self) -> Inputs:
-        """Return a fresh copy of the test cells' embedding, (n_test, d), and their `obs`."""
+        """Return a fresh copy of the test cells' embedding, (n_test, d), and their covariates."""
         return self._inputs(self.embedded.test)
 
     def completed(
@@ -126,5 +153,7 @@ class DecodeCase(ReconstructionCase):
         return "counts" in metric.needs and self.embedded.thinned is None
 
     def _inputs(self, embedding: FloatArray) -> Inputs:
-        obs = self.dataset.adata.obs.iloc[self.split.test]
-        return Inputs({"embedding": embedding.copy()}, {"obs": obs.copy()})
+        obs = self.dataset.adata.obs[self._columns].iloc[self.split.test]
+        # By number: the names of cells may say of what type or sample they are.
+        numbered = obs.set_axis([str(row) for row in range(len(obs))])
+        return Inputs({"embedding": embedding.copy()}, {"obs": numbered})

@@ -16,7 +16,6 @@ from reconeval.inputs import Inputs
 from reconeval.metrics.pair import Pair, Truth
 from reconeval.metrics.perturbational.pair import PerturbationPair
 from reconeval.metrics.perturbational.truth import PerturbationTruth
-from reconeval.metrics.registry import score
 from reconeval.offers_embedded import predictor_constructor_offers, predictor_train_offers
 
 if TYPE_CHECKING:
@@ -40,8 +39,10 @@ LEAST_SHARE = 0.8
 class LatentShiftCase(Case):
     """Perturbed test cells that are to be predicted from control cells.
 
-    A predictor sees the embeddings of real test controls, and a descriptor for each. Effects are
-    taken against halves of the test controls: those of the truth against the one, those of the
+    A predictor sees the embeddings of real test controls, and a descriptor for each. In genes
+    everything has gone through the frozen decoder, the truth and its controls as well: a predictor
+    answers for where it puts cells, not for what the decoder makes of them. Effects are taken
+    against halves of the test controls: those of the truth against the one, those of the
     prediction against the other, which the predictions start from. Where the control cell that a
     perturbed one came from is known, metrics of the statistical family, which compare cells, are
     computed of a second prediction that starts from these.
@@ -58,7 +59,7 @@ class LatentShiftCase(Case):
 
     dataset: PerturbationDataset
     split: PerturbationSplit
-    _ceilings: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _positives: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_columns(self) -> int:
@@ -97,14 +98,14 @@ class LatentShiftCase(Case):
         return self.dataset.partner is not None
 
     def pair(self, prediction: FloatArray) -> PerturbationPair:
-        """Put predicted embeddings, and what they decode to, beside the measured cells."""
+        """Put predicted embeddings, and what they decode to, beside those of the test cells."""
         X = self.dataset.decode(prediction)
         if not self.paired:
             return self._complete_pair(prediction, X)
         return self._effects_pair(prediction, X)
 
     def perfect(self) -> PerturbationPair:
-        """Put the measured cells beside themselves."""
+        """Put the test cells beside themselves."""
         embedding = self.dataset.embedding[self.split.test]
         return self._complete_pair(embedding, self.truth.X)
 
@@ -131,24 +132,18 @@ class LatentShiftCase(Case):
 
         return pair.cached("all cells", build)
 
-    def ceiling(self, metric: Metric) -> float | None:
-        """Return the score of the measured embeddings, decoded; None where no decoder counts."""
-        if "latent" in metric.needs or metric.name.startswith("knn_purity"):
-            return None
-        if metric.name not in self._ceilings:
-            try:
-                pair = self.completed(metric, self._decoded, nothing_to_ask)
-                value = score(metric, pair).value
-            except Undefined:
-                value = math.nan
-            self._ceilings[metric.name] = value
-        value = self._ceilings[metric.name]
+    def positive(self, metric: Metric) -> float | None:
+        """Return the score of the perfect prediction, the test cells; None where it has none."""
+        if metric.name not in self._positives:
+            value = self.score(metric, self._perfect, nothing_to_ask).value
+            self._positives[metric.name] = value
+        value = self._positives[metric.name]
         return value if math.isfinite(value) else None
 
     @cached_property
     def truth(self) -> Truth:
         """All test cells, for the metrics that compare cells."""
-        X, embedding, split = self.dataset.X, self.dataset.embedding, self.split
+        X, embedding, split = self._decoded, self.dataset.embedding, self.split
         train = np.concatenate([split.train, split.train_controls])
         truth = Truth(X[split.test], self.dataset.genes, train=X[train])
         truth.latent = Truth(embedding[split.test], self._dimensions, train=embedding[train])
@@ -160,8 +155,8 @@ class LatentShiftCase(Case):
 
         Effects are taken by cell type where most test cells are in groups large enough.
         """
-        X, embedding = self.dataset.X, self.dataset.embedding
-        truth = self._effects(X, self.dataset.genes, embedding=embedding)
+        embedding = self.dataset.embedding
+        truth = self._effects(self._decoded, self.dataset.genes, embedding=embedding)
         truth.latent = self._effects(embedding, self._dimensions)
         return truth
 
@@ -179,6 +174,7 @@ class LatentShiftCase(Case):
             covariates=None if types is None else types[rows],
             reference=X[controls],
             reference_covariates=None if types is None else types[controls],
+            reference_strata=self._strata[controls],
             train=X[train],
             train_perturbations=dataset.perturbation[train],
             train_covariates=None if types is None else types[train],
@@ -187,6 +183,14 @@ class LatentShiftCase(Case):
             embedding=None if embedding is None else embedding[rows],
             reference_embedding=None if embedding is None else embedding[controls],
         )
+
+    @cached_property
+    def _strata(self) -> StrArray:
+        """Cell type and condition of all cells: both halves of the controls get their share."""
+        known = (self.dataset.cell_types, self.dataset.conditions)
+        columns = [values.astype(str) for values in known if values is not None]
+        empty = np.full(len(self.dataset.embedding), "")
+        return np.array([" ".join(row) for row in zip(empty, *columns, strict=True)])
 
     @cached_property
     def _dimensions(self) -> tuple[str, ...]:
@@ -259,17 +263,10 @@ class LatentShiftCase(Case):
 
     def _effects_pair(self, embedding: FloatArray, X: FloatArray) -> PerturbationPair:
         truth, kept = self.effects, self._kept
-        pair = PerturbationPair(
-            truth, X[kept], embedding=embedding[kept], controls=self._decoded_controls
-        )
+        pair = PerturbationPair(truth, X[kept], embedding=embedding[kept])
         if isinstance(truth.latent, PerturbationTruth):
             pair.latent = PerturbationPair(truth.latent, embedding[kept])
         return pair
-
-    @cached_property
-    def _decoded_controls(self) -> FloatArray:
-        """The controls as the decoder gives them, which predictions in genes are taken against."""
-        return self.dataset.decode(self.dataset.embedding[self.split.test_controls])
 
     def _cells_pair(self, embedding: FloatArray, X: FloatArray) -> Pair:
         pair = Pair(self.truth, X)
@@ -283,6 +280,10 @@ class LatentShiftCase(Case):
         return pair
 
     @cached_property
-    def _decoded(self) -> PerturbationPair:
-        embedding = self.dataset.embedding[self.split.test]
-        return self._complete_pair(embedding, self.dataset.decode(embedding))
+    def _decoded(self) -> FloatArray:
+        """All cells in genes, as the decoder gives them."""
+        return self.dataset.decode(self.dataset.embedding)
+
+    @cached_property
+    def _perfect(self) -> PerturbationPair:
+        return self.perfect()

@@ -80,6 +80,7 @@ class Cases:
             embedding=self.embedding,
             seed=self.options.seeds[0],
             file=Path(self.sources[name]) if self._own(name) else None,
+            covariates=self.options.covariates,
         )
         if isinstance(self.embedding, StoredEmbedding):
             _ = case.embedded  # what is not there is refused before anything is trained

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reconeval._arrays import as_matrix
+from reconeval._arrays import as_matrix, read_only
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["AffineDecoder", "LinearEmbedding", "PerceptronDecoder"]
 
 
+class _ReadOnly:
+    """Attributes that are arrays, none of which can be written to.
+
+    A decoder is shared by all models that are scored through it. A deep copy can be written to.
+    """
+
+    def __post_init__(self) -> None:
+        for name, array in vars(self).items():
+            object.__setattr__(self, name, read_only(array))
+
+
 @dataclass(frozen=True, eq=False)
-class PerceptronDecoder:
+class PerceptronDecoder(_ReadOnly):
     """Linear, GELU, linear, ReLU: one hidden layer, expression that is never negative.
 
     Attributes
@@ -65,7 +76,7 @@ class PerceptronDecoder:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearEmbedding:
+class LinearEmbedding(_ReadOnly):
     """Coordinates of cells on orthonormal axes, and the way back; callable as the decoder.
 
     Attributes
@@ -105,7 +116,7 @@ class LinearEmbedding:
 
 
 @dataclass(frozen=True, eq=False)
-class AffineDecoder:
+class AffineDecoder(_ReadOnly):
     """Expression as a linear function of the embedding.
 
     Attributes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from reconeval._arrays import read_only
 from reconeval.datasets._types import Split
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = ["PerturbationDataset", "PerturbationSplit"]
 @dataclass(frozen=True, eq=False)
 class PerturbationDataset:
     """Control and perturbed cells, in an embedding and in genes.
+
+    `X`, `embedding` and `counts` are read-only, since all models of a run share them.
 
     Attributes
     ----------
@@ -79,6 +82,12 @@ class PerturbationDataset:
     targets: Mapping[str, str] = field(default_factory=dict, repr=False)
     sources: IntArray | None = field(default=None, repr=False)
     refit: Callable[[IntArray], Embedded] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("X", "embedding", "counts"):
+            array = getattr(self, name)
+            if array is not None:
+                object.__setattr__(self, name, read_only(array))
 
     def for_split(self, split: PerturbationSplit) -> PerturbationDataset:
         """Return the dataset with an embedding and a decoder that know no test cell.

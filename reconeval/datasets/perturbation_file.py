@@ -207,10 +207,10 @@ def _check_groups(path: Path, labels: StrArray, key: str, control: str) -> list[
 
 def _read_embedding(path: Path, source: str, cells: Dataset) -> FloatArray:
     from reconeval.embedders import read_embedding
+    from reconeval.embedders.files import names_file
 
-    is_file = Path(source.rpartition(":")[0] or source).suffix
     try:
-        return read_embedding(source if is_file else f"{path}:{source}", cells.adata)
+        return read_embedding(source if names_file(source) else f"{path}:{source}", cells.adata)
     except UsageError as error:
         msg = f"{path}: --embedding {source}: {error}"
         raise UsageError(msg) from None

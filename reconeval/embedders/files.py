@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
 
-__all__ = ["read_embedding", "write_embedding"]
+__all__ = ["names_file", "read_embedding", "write_embedding"]
 
 _SUFFIXES = (".npy", ".zarr", ".h5ad")
 _EXAMPLES = 3
@@ -77,6 +77,11 @@ def read_embedding(source: str | Path, adata: AnnData) -> FloatArray:
     else:
         values = values[_rows_of(adata.obs_names, names, where=path)]
     return _matrix(values, adata.obs_names, where=text)
+
+
+def names_file(source: str) -> bool:
+    """Return whether a text names a file of an embedding, not a key of `obsm` such as `X.v2`."""
+    return _path_and_key(source)[0].suffix in _SUFFIXES
 
 
 def write_embedding(path: str | Path, embedding: FloatArray, names: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["summary_lines"]
 
-_CEILING = "decoded truth"  # a line below the models, of the rows' `positive`
+_TRUTH = "the truth itself"  # a line below the models, of the rows' `positive`
 _WIDEST = 20  # of a column; a table with a very long id may be wider than the terminal
 
 
@@ -73,7 +73,7 @@ def _tables(rows: Sequence[Row], width: int, *, color: bool) -> Iterator[Table]:
     models = list(dict.fromkeys(row.model for row in rows))
     metrics = list(dict.fromkeys(row.metric for row in rows))
     cells = {(row.model, row.metric): row for row in rows}
-    below = [_CEILING] if any(row.positive is not None for row in rows) else []
+    below = [_TRUTH] if any(row.positive is not None for row in rows) else []
     first = max(5, *map(len, [*models, *below])) + 2
     while metrics:
         used, columns, family = first, list[str](), find(metrics[0]).family
@@ -122,14 +122,16 @@ def _table(
                 text.append("" if color else "*")
             line.append(text)
         table.add_row(*line)
-    ceilings = {metric: _ceiling(metric, models, cells) for metric in metrics}
-    if any(value is not None for value in ceilings.values()):
-        texts = ("" if value is None else _number(value) for value in ceilings.values())
-        table.add_row(Text(_CEILING, style="italic"), *texts)
+    positives = {metric: _positive(metric, models, cells) for metric in metrics}
+    if any(value is not None for value in positives.values()):
+        texts = ("" if value is None else _number(value) for value in positives.values())
+        table.add_row(Text(_TRUTH, style="italic"), *texts)
     return table
 
 
-def _ceiling(metric: str, models: Sequence[str], cells: dict[tuple[str, str], Row]) -> float | None:
+def _positive(
+    metric: str, models: Sequence[str], cells: dict[tuple[str, str], Row]
+) -> float | None:
     """Return the score of the positive control, which all models of a place share."""
     rows = [cells[model, metric] for model in models if (model, metric) in cells]
     return next((row.positive for row in rows if row.positive is not None), None)
@@ -183,7 +185,7 @@ def _legend(rows: Sequence[Row], width: int) -> Iterator[str]:
     yield ""
     yield "↑ higher is better, ↓ lower is better, →x best at x; * or bold: best in its column"
     if any(row.positive is not None for row in rows):
-        text = f"{_CEILING}: the measured embeddings, decoded; what the decoder loses, all lose"
+        text = f"{_TRUTH}: what a perfect prediction scores; a value beyond it is no gain"
         yield fill(text, width=width, initial_indent="  ", subsequent_indent="    ")
     for name in dict.fromkeys(row.metric for row in rows):
         entry = find(name)

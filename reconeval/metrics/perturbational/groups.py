@@ -99,7 +99,7 @@ def _shifts(pair: PerturbationPair, group: Group) -> tuple[FloatArray, FloatArra
     truth = pair.perturbation_truth
     return (
         truth.mean(group) - truth.control_mean(group.covariate, 0),
-        pair.mean(group) - pair.control_mean(group.covariate),
+        pair.mean(group) - truth.control_mean(group.covariate, 1),
     )
 
 
@@ -178,10 +178,8 @@ def _relative_distance(pair: PerturbationPair, group: Group) -> float:
             ("pair_sums", group, exact), lambda: pair_sums(X, exact=exact, device=truth.device)
         )
 
-    # Doing nothing comes out of the same decoder as the prediction, where there is one.
-    memo = pair if pair.own_controls else truth
-    controls = pair.controls[truth.control_rows(group.covariate)]
-    nothing = memo.cached(
+    controls = truth.controls[truth.control_rows(group.covariate)]
+    nothing = truth.cached(
         ("control_distance", group),
         lambda: two_sample(X, controls, truth=within, device=truth.device).energy(unbiased=True),
     )

@@ -35,18 +35,12 @@ class PerturbationPair(Pair):
         the measured ones, in their order.
     embedding
         Array of shape (n_predicted_cells, d): the prediction where `truth.embedding` is.
-    controls
-        Array of shape (n_reference_cells, n_genes), same scale: the control cells of the truth as
-        a model without a perturbation gives them. Predictions that come out of a decoder are
-        smoother than measured cells, and so are taken against controls out of the same decoder.
-        By default the measured ones.
 
     Raises
     ------
     UsageError
         If labels or embeddings do not fit the cells, a measured perturbation was not predicted or
-        a predicted one not measured, an embedding is on one side alone or of another width, or the
-        controls have another shape than those of the truth.
+        a predicted one not measured, or an embedding is on one side alone or of another width.
     """
 
     def __init__(
@@ -57,13 +51,8 @@ class PerturbationPair(Pair):
         perturbations: StrArray | Sequence[str] | None = None,
         covariates: StrArray | Sequence[str] | None = None,
         embedding: FloatArray | None = None,
-        controls: FloatArray | None = None,
     ) -> None:
         super().__init__(truth, prediction)
-        if controls is not None and controls.shape != truth.controls.shape:
-            msg = f"controls have shape {controls.shape}, expected {truth.controls.shape}, a row "
-            msg += "for each control cell of the truth"
-            raise UsageError(msg)
         if (embedding is None) != (truth.embedding is None):
             side = "truth" if embedding is None else "prediction"
             msg = f"only the {side} has an embedding; give one for both or for neither"
@@ -85,8 +74,6 @@ class PerturbationPair(Pair):
         self.perturbations = labels(perturbations, n, "perturbations of the prediction")
         self.covariates = labels(covariates, n, "covariates of the prediction")
         self.embedding = embedding
-        self.own_controls = controls is not None
-        self.controls = truth.controls if controls is None else controls
         self._check_groups()
 
     def _check_groups(self) -> None:
@@ -118,20 +105,12 @@ class PerturbationPair(Pair):
         """Mean profile of the predicted cells of a group."""
         return self.cached(("mean", group), lambda: mean_profile(self.prediction[self.rows(group)]))
 
-    def control_mean(self, covariate: str) -> FloatArray:
-        """Mean profile of the controls that predictions are taken against."""
-        truth = self.perturbation_truth
-        if not self.own_controls:
-            return truth.control_mean(covariate, 1)
-        return self.cached(
-            ("control_mean", covariate),
-            lambda: mean_profile(self.controls[truth.halves(covariate)[1]]),
-        )
-
     def de_table(self, group: Group) -> DETable:
         """Differential expression of the predicted cells against their half of the controls."""
-        half = self.perturbation_truth.halves(group.covariate)[1]
         return self.cached(
             ("de_table", group),
-            lambda: de_table(self.prediction[self.rows(group)], self.controls[half]),
+            lambda: de_table(
+                self.prediction[self.rows(group)],
+                self.perturbation_truth.prediction_controls(group.covariate),
+            ),
         )

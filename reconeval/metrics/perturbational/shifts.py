@@ -15,7 +15,7 @@ from reconeval.metrics._checks import as_matrix, check_pair
 from reconeval.metrics.biological.association import column_correlations
 
 if TYPE_CHECKING:
-    from reconeval._typing import FloatArray, IntArray
+    from reconeval._typing import FloatArray, IntArray, StrArray
 
 __all__ = [
     "as_profile",
@@ -32,7 +32,9 @@ __all__ = [
 NEGLIGIBLE = 1e-4
 
 
-def control_halves(n: int, seed: int = 0) -> tuple[IntArray, IntArray]:
+def control_halves(
+    n: int, seed: int = 0, *, strata: StrArray | None = None
+) -> tuple[IntArray, IntArray]:
     """Split control cells in two: one half for the truth, the other for the prediction.
 
     Shifts taken from the same control cells share their sampling noise and so correlate even
@@ -44,6 +46,9 @@ def control_halves(n: int, seed: int = 0) -> tuple[IntArray, IntArray]:
         Number of control cells.
     seed
         Seeds the shuffle.
+    strata
+        Array of shape (n,). Labels, such as cell types, of which each half gets the same share:
+        what differs between cell types then makes no difference between the halves.
 
     Returns
     -------
@@ -65,6 +70,9 @@ def control_halves(n: int, seed: int = 0) -> tuple[IntArray, IntArray]:
         msg = f"needs at least 2 control cells to split in halves, got {n}"
         raise Undefined(msg)
     order = np.random.default_rng(seed).permutation(n)
+    if strata is not None:
+        order = order[np.argsort(strata[order], kind="stable")]
+        return np.sort(order[::2]), np.sort(order[1::2])
     middle = (n + 1) // 2
     return np.sort(order[:middle]), np.sort(order[middle:])
 

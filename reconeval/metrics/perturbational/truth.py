@@ -52,6 +52,9 @@ class PerturbationTruth(Truth):
     covariates, reference_covariates
         Arrays of shape (n_cells,) and (n_reference_cells,). A label such as the cell type;
         effects are taken and perturbations ranked within each value. By default all the same.
+    reference_strata
+        Array of shape (n_reference_cells,). Labels of which both halves of the controls get the
+        same share, such as the cell type where effects are taken of all types together.
     train, train_perturbations, train_covariates
         Measured training cells and their labels. The mean of their perturbations is what
         `pearson_delta_pert` and `weighted_r2_delta_pert` are taken against.
@@ -84,6 +87,7 @@ class PerturbationTruth(Truth):
         reference: FloatArray,
         covariates: StrArray | Sequence[str] | None = None,
         reference_covariates: StrArray | Sequence[str] | None = None,
+        reference_strata: StrArray | Sequence[str] | None = None,
         train: FloatArray | None = None,
         train_perturbations: StrArray | Sequence[str] | None = None,
         train_covariates: StrArray | Sequence[str] | None = None,
@@ -107,6 +111,11 @@ class PerturbationTruth(Truth):
         self.covariates = labels(covariates, len(X), "covariates")
         self.control_covariates = labels(
             reference_covariates, len(reference), "reference_covariates"
+        )
+        self.control_strata = (
+            None
+            if reference_strata is None
+            else labels(reference_strata, len(reference), "reference_strata")
         )
         self.train_perturbations = (
             None
@@ -186,7 +195,8 @@ class PerturbationTruth(Truth):
 
         def split() -> tuple[IntArray, IntArray]:
             rows = self.control_rows(covariate)
-            first, second = control_halves(len(rows), self.seed)
+            strata = None if self.control_strata is None else self.control_strata[rows]
+            first, second = control_halves(len(rows), self.seed, strata=strata)
             return rows[first], rows[second]
 
         return self.cached(("halves", covariate), split)
