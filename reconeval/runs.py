@@ -39,10 +39,11 @@ _ABSENT = {
     "decode": frozenset({"latent"}),
     "latent_shift": frozenset({"counts"}),
 }
-# What a task cannot measure. Of a distance over all decoded genes most is between cell types, and
-# a perturbation's part is below the noise of the few control cells; `latent_relative_distance` is
-# the same in the embedding, and has it.
-_LEFT_OUT = {"latent_shift": frozenset({"relative_distance"})}
+# What says nothing in a task. A decoder hardly leaves zeros. Within a perturbation, cells over all
+# genes are too far apart for `mmd_rbf`, which has one value for all predictions, and the part of a
+# perturbation in a distance between few cells is below the noise; it is not in the embedding, where
+# there are `latent_relative_distance` and `latent_mmd_rbf_median`.
+_LEFT_OUT = {"latent_shift": frozenset({"zero_fraction_error", "mmd_rbf", "relative_distance"})}
 
 
 @dataclass(eq=False)

@@ -9,10 +9,10 @@ import numpy as np
 from reconeval.offers_embedded import ShiftData
 
 if TYPE_CHECKING:
-    from reconeval._typing import FloatArray, StrArray
+    from reconeval._typing import FloatArray, IntArray, StrArray
     from reconeval.datasets import PerturbationDataset, PerturbationSplit
 
-__all__ = ["descriptors_of", "shift_data"]
+__all__ = ["descriptors_of", "shift_data", "strata_of"]
 
 
 def shift_data(dataset: PerturbationDataset, split: PerturbationSplit) -> ShiftData:
@@ -59,3 +59,13 @@ def descriptors_of(dataset: PerturbationDataset, perturbation: StrArray) -> Floa
     """Return the descriptor of each label, float32 of shape (n_labels, c)."""
     rows = [dataset.descriptors[str(name)] for name in perturbation]
     return np.asarray(rows, dtype=np.float32)
+
+
+def strata_of(dataset: PerturbationDataset, rows: IntArray) -> StrArray:
+    """Return cell type and condition of some cells as one label, as far as they are known."""
+    known = (dataset.cell_types, dataset.conditions)
+    columns = [values[rows].astype(str) for values in known if values is not None]
+    labels = np.full(len(rows), "")
+    for column in columns:
+        labels = np.char.add(np.char.add(labels, column), " ")
+    return labels

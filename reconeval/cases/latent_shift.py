@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from reconeval.cases._base import Case, nothing_to_ask
-from reconeval.cases._shift_data import descriptors_of, shift_data
+from reconeval.cases._populations import Populations
+from reconeval.cases._shift_data import descriptors_of, shift_data, strata_of
 from reconeval.errors import Undefined
 from reconeval.inputs import Inputs
 from reconeval.metrics.pair import Pair, Truth
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from reconeval._typing import FloatArray, IntArray, StrArray
     from reconeval.datasets import PerturbationDataset, PerturbationSplit
     from reconeval.filling import Offer
-    from reconeval.metrics.registry import Metric
+    from reconeval.metrics.registry import Metric, Score
     from reconeval.offers_embedded import ShiftData
 
 __all__ = ["LEAST_CELLS", "LEAST_SHARE", "LatentShiftCase"]
@@ -109,6 +110,12 @@ class LatentShiftCase(Case):
         embedding = self.dataset.embedding[self.split.test]
         return self._complete_pair(embedding, self.truth.X)
 
+    def score(self, metric: Metric, pair: Pair, predict: Callable[[Inputs], FloatArray]) -> Score:
+        """Return a metric's score; of one that compares populations the mean over perturbations."""
+        if metric.family != "statistical" or metric.paired:
+            return super().score(metric, pair, predict)
+        return self._populations.score(metric, self.completed(metric, pair, predict))
+
     def completed(
         self, metric: Metric, pair: Pair, predict: Callable[[Inputs], FloatArray]
     ) -> Pair:
@@ -150,6 +157,13 @@ class LatentShiftCase(Case):
         return truth
 
     @cached_property
+    def _populations(self) -> Populations:
+        """The test cells by perturbation, in the groups that effects are taken of."""
+        effects = self.effects
+        rows = {group: self._kept[effects.rows(group)] for group in effects.groups}
+        return Populations(self.truth, rows)
+
+    @cached_property
     def effects(self) -> PerturbationTruth:
         """The test cells of perturbations that have enough of them, with their controls.
 
@@ -174,7 +188,7 @@ class LatentShiftCase(Case):
             covariates=None if types is None else types[rows],
             reference=X[controls],
             reference_covariates=None if types is None else types[controls],
-            reference_strata=self._strata[controls],
+            reference_strata=strata_of(dataset, controls),
             train=X[train],
             train_perturbations=dataset.perturbation[train],
             train_covariates=None if types is None else types[train],
@@ -183,14 +197,6 @@ class LatentShiftCase(Case):
             embedding=None if embedding is None else embedding[rows],
             reference_embedding=None if embedding is None else embedding[controls],
         )
-
-    @cached_property
-    def _strata(self) -> StrArray:
-        """Cell type and condition of all cells: both halves of the controls get their share."""
-        known = (self.dataset.cell_types, self.dataset.conditions)
-        columns = [values.astype(str) for values in known if values is not None]
-        empty = np.full(len(self.dataset.embedding), "")
-        return np.array([" ".join(row) for row in zip(empty, *columns, strict=True)])
 
     @cached_property
     def _dimensions(self) -> tuple[str, ...]:

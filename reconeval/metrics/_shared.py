@@ -91,6 +91,7 @@ def in_components(pair: Pair) -> TwoSample:
 
 def bandwidth_gammas(truth: Truth) -> tuple[float, ...]:
     """Return the factors of `mmd_rbf_median`'s kernels."""
+    truth = truth.whole or truth
     return truth.cached(
         ("shared", "components", "gammas"),
         lambda: median_gammas(_components(truth).project(_train(truth)), seed=truth.seed),
@@ -108,6 +109,7 @@ def projected(pair: Pair) -> tuple[FloatArray, FloatArray]:
 
 
 def _components(truth: Truth) -> Components:
+    truth = truth.whole or truth
     return truth.cached(("shared", "components"), lambda: fit_components(_train(truth)))
 
 

@@ -89,6 +89,9 @@ class Truth(_Memo):
     ----------
     latent
         The same cells in an embedding, whose dimensions are its columns, or None.
+    whole
+        The truth whose cells these are a part of, or None. It has the same training cells, and
+        keeps what they determine for all of its parts.
 
     Raises
     ------
@@ -129,6 +132,7 @@ class Truth(_Memo):
         self.seed = seed
         self.device = device
         self.latent: Truth | None = None
+        self.whole: Truth | None = None
         on_torch(device)  # a device that cannot be had is refused now, not in the first metric
 
     @property
