@@ -287,8 +287,13 @@ class LatentShiftCase(Case):
 
     @cached_property
     def _decoded(self) -> FloatArray:
-        """All cells in genes, as the decoder gives them."""
-        return self.dataset.decode(self.dataset.embedding)
+        """Cells of training and test in genes, as the decoder gives them; NaN for all others."""
+        split, dataset = self.split, self.dataset
+        rows = [split.train, split.train_controls, split.test, split.test_controls]
+        used = np.unique(np.concatenate(rows))
+        X = np.full((len(dataset.embedding), len(dataset.genes)), np.nan, dtype=np.float32)
+        X[used] = dataset.decode(dataset.embedding[used])
+        return X
 
     @cached_property
     def _perfect(self) -> PerturbationPair:
