@@ -43,6 +43,8 @@ class Row:
         Number of test cells.
     seeds
         Number of seeds.
+    ci_low, ci_high, ci_method
+        Bounds of the 95 % interval of `value` and how they were found; None and empty without one.
     negative, positive, skill, informative
         Scores of the controls and what follows from them; None where no control was scored.
     threshold
@@ -72,6 +74,9 @@ class Row:
     seeds: int
     unit: str
     higher_is_better: bool | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    ci_method: str = ""
     negative: float | None = None
     positive: float | None = None
     skill: float | None = None
@@ -186,7 +191,7 @@ def _content(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> bytes:
 
     names = [field.name for field in dataclasses.fields(Row)]
     table = pd.DataFrame(records, columns=names)
-    numbers = ["value", "low", "high", "negative", "positive", "skill", "threshold", "baseline"]
+    numbers = [name for name, kind in Row.__annotations__.items() if kind.startswith("float")]
     table[numbers] = table[numbers].astype("float64")
     table[["higher_is_better", "informative"]] = table[["higher_is_better", "informative"]].astype(
         "boolean"

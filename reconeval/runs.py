@@ -39,11 +39,6 @@ _ABSENT = {
     "decode": frozenset({"latent"}),
     "latent_shift": frozenset({"counts"}),
 }
-# What says nothing in a task. A decoder hardly leaves zeros. Within a perturbation, cells over all
-# genes are too far apart for `mmd_rbf`, which has one value for all predictions, and the part of a
-# perturbation in a distance between few cells is below the noise; it is not in the embedding, where
-# there are `latent_relative_distance` and `latent_mmd_rbf_median`.
-_LEFT_OUT = {"latent_shift": frozenset({"zero_fraction_error", "mmd_rbf", "relative_distance"})}
 
 
 @dataclass(eq=False)
@@ -249,9 +244,8 @@ def metric_names(task: str) -> tuple[str, ...]:
     import reconeval.metrics  # noqa: F401  (fills the registry)
 
     families, absent = _FAMILIES.get(task, ()), _ABSENT.get(task, frozenset())
-    left_out = _LEFT_OUT.get(task, frozenset())
     return tuple(
         name
         for name, metric in METRICS.items()
-        if metric.family in families and not metric.needs & absent and name not in left_out
+        if metric.family in families and not metric.needs & absent
     )
