@@ -33,7 +33,7 @@ class Dataset:
     version
         Version of the content; "user" for a user's own file.
     sha256
-        Checksum of the file that the cells came from.
+        Checksum of the file that the cells came from, or of cells that are made when loaded.
     adata
         (n_cells, n_genes), `X` as log1p of counts per 10 000, `layers["counts"]` where there are
         counts, `obs["total_counts"]` the library size over all genes that were measured.

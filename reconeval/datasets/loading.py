@@ -112,11 +112,14 @@ def user_path(source: str | PathLike[str], names: Iterable[str]) -> Path:
 def _load_frozen(name: str) -> Dataset:
     from anndata import read_h5ad
 
+    from reconeval.datasets.immune_batches import derive
     from reconeval.datasets.normalise import log1p_cp10k
 
     entry = read_manifest()[name]
     verify(entry)
     adata = read_h5ad(entry.path)
+    if entry.cells_sha256:
+        adata = derive(adata, expected=entry.cells_sha256)
     # The file keeps small integers; float32 is what models and scanpy expect of counts.
     counts = adata.layers["counts"].astype(np.float32)
     adata.layers["counts"] = counts
@@ -124,7 +127,8 @@ def _load_frozen(name: str) -> Dataset:
     return Dataset(
         name=name,
         version=entry.version,
-        sha256=entry.sha256,
+        sha256=entry.cells_sha256 or entry.sha256,
         adata=adata,
         cell_type_key="cell_type",
+        batch_key="batch" if entry.query_batches else None,
     )
