@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconeval._loading import class_of, load_target
 from reconeval._models_file import check_table, read_models_file
 from reconeval._settings import parse_settings, settings_id
-from reconeval.adapters import adapt
+from reconeval.adapters import adapt, find_scvi
 from reconeval.contract import declared_exceptions
 from reconeval.errors import UsageError
 from reconeval.filling import check_keywords, fill, hint, plan, signature_of
@@ -248,7 +248,7 @@ def _make(
     folder: Path,
     where: str,
 ) -> ModelSpec:
-    found = load_target(target, folder=folder, where=where)
+    found = find_scvi(target, where=where) or load_target(target, folder=folder, where=where)
     made = class_of(found, where=where)
     adapted = adapt(made, found, where=where)
     factory = adapted or found

@@ -1,0 +1,97 @@
+"""Classes of scvi-tools by name: found without the import, which takes 10 seconds."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import NamedTuple
+
+from reconeval.errors import UsageError
+from reconeval.filling import hint
+
+__all__ = ["PACKAGES", "Named", "find_named", "refusal"]
+
+PACKAGES = ("scvi", "drvi")  # each the name of the extra that brings it, too
+
+_PEAKS = "models open chromatin: probabilities of peaks, not expression of genes"
+_REFUSED = {
+    "PEAKVI": _PEAKS,
+    "POISSONVI": _PEAKS,
+    "MULTIVI": "models open chromatin beside genes, and no dataset here has peaks",
+    "DestVI": "models spots that mix cell types, not single cells",
+    "CondSCVI": "encodes the cell type of each cell, which stays hidden for held-out cells",
+    "AmortizedLDA": "is a model of Pyro without the encoder and decoder that are read here",
+    "AUTOZI": "decodes with sparsity indicators of its own, for which there is no posterior mean",
+    "JaxSCVI": "is a model of JAX without the encoder and decoder that are read here",
+    "mlxSCVI": "is a model of MLX without the encoder and decoder that are read here",
+    "SOLO": "finds doublets and reconstructs no cells",
+}
+
+
+class Named(NamedTuple):
+    """A class that was named and found, but not imported."""
+
+    module: str
+    name: str
+
+
+def refusal(names: list[str]) -> str:
+    """Return why the first class of these names that is refused is; empty if none is."""
+    return next((f"{name} {_REFUSED[name]}" for name in names if name in _REFUSED), "")
+
+
+def find_named(target: str, *, where: str) -> Named | None:
+    """Find a class of scvi-tools or DRVI in the source of its module.
+
+    Parameters
+    ----------
+    target
+        `MODULE:CLASS` as the user named it.
+    where
+        Begins the message of an error.
+
+    Returns
+    -------
+    The class, or None if the module belongs to another package or is no package with a source.
+
+    Raises
+    ------
+    UsageError
+        If the package is not installed, or the module has no such class or one that is refused.
+    """
+    module, _, name = target.rpartition(":")
+    package = module.partition(".")[0]
+    if package not in PACKAGES:
+        return None
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        msg = (
+            f"{where}: needs {package}, which is not installed: pip install 'reconeval[{package}]'"
+        )
+        raise UsageError(msg)
+    path = Path(found.origin).parent.joinpath(*module.split(".")[1:])
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not source.is_file():
+        msg = f"{where}: no module {module!r} in the installed {package}"
+        raise UsageError(msg)
+    why = refusal([name])
+    if why:
+        msg = f"{where}: {why}; take SCVI, LinearSCVI, SCANVI or TOTALVI"
+        raise UsageError(msg)
+    names = _bound_names(source)
+    if name not in names:
+        msg = f"{where}: {module} has no {name!r}{hint(name, sorted(names))}"
+        raise UsageError(msg)
+    return Named(module, name)
+
+
+def _bound_names(source: Path) -> set[str]:
+    """Return the names with a capital that a module defines or imports at its top."""
+    names: set[str] = set()
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return {name for name in names if any(letter.isupper() for letter in name)}

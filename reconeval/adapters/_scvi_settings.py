@@ -1,0 +1,97 @@
+"""Settings of classes of scvi-tools, checked before a model is built: many pass unread there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+from reconeval.errors import UsageError
+from reconeval.filling import check_keywords, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["check_settings", "default_of"]
+
+_OWN = ("self", "adata", "registry")
+# What the model tells its module of the cells.
+_OF_CELLS = (
+    *("n_input", "n_batch", "n_labels", "n_continuous_cov", "n_cats_per_cov"),
+    *("n_input_genes", "n_input_proteins", "n_panel", "panel_key", "categorical_covariate_dims"),
+    *("library_log_means", "library_log_vars", "protein_batch_mask", "use_size_factor_key"),
+    *("protein_background_prior_mean", "protein_background_prior_scale"),
+)
+_WHOLE = ("n_latent", "n_hidden", "n_layers")
+_LITERAL = re.compile(r"(?:typing\.)?Literal(\[[^\]]*\])")
+
+
+def check_settings(
+    cls: type[Any], settings: Mapping[str, Any], *, layer: str | None, n_samples: int
+) -> None:
+    """Refuse settings that a class of scvi-tools or its module does not take.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    settings
+        Its arguments.
+    layer, n_samples
+        As for `ScviModel`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such setting, or it is out of range.
+    """
+    name = cls.__name__
+    known = _parameters(cls)
+    check_keywords(known.values(), settings, where=f"{name}()")
+    if layer not in {None, "counts", "X"}:
+        msg = f"{name}(): layer is {layer!r}, expected counts or X"
+        raise UsageError(msg)
+    if not isinstance(n_samples, int) or isinstance(n_samples, bool) or n_samples < 0:
+        msg = f"{name}(): n_samples is {n_samples!r}, expected a whole number from 0"
+        raise UsageError(msg)
+    for word, value in settings.items():
+        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if word in _WHOLE and not whole:
+            msg = f"{name}(): {word} is {value!r}, expected a whole number from 1"
+            raise UsageError(msg)
+        choices = _choices(known.get(word))
+        if choices and value not in choices:
+            msg = f"{name}(): {word} is {value!r}, expected one of {listed(map(str, choices))}"
+            raise UsageError(msg)
+
+
+def default_of(cls: type[Any], name: str) -> Any:
+    """Return the default of a setting, None if the class does not take it."""
+    parameter = _parameters(cls).get(name)
+    return None if parameter is None else parameter.default
+
+
+def _parameters(cls: type[Any]) -> dict[str, inspect.Parameter]:
+    """Return what a class takes: its own arguments and, through `**kwargs`, its module's."""
+    found: dict[str, inspect.Parameter] = {}
+    rest: inspect.Parameter | None = None
+    for owner in (cls, getattr(cls, "_module_cls", None)):
+        for base in getattr(owner, "__mro__", ()):
+            if "__init__" not in vars(base) or base is object:
+                continue
+            parameters = inspect.signature(base.__init__).parameters.values()
+            rest = next((one for one in parameters if one.kind is one.VAR_KEYWORD), None)
+            for one in parameters:
+                if one.kind is not one.VAR_KEYWORD and one.name not in {*_OWN, *_OF_CELLS}:
+                    found.setdefault(one.name, one)
+            if rest is None:
+                return found
+    return found if rest is None else found | {rest.name: rest}
+
+
+def _choices(parameter: inspect.Parameter | None) -> tuple[Any, ...]:
+    """Return what a parameter may be if its annotation, a text in scvi-tools, lists it."""
+    annotation = "" if parameter is None else parameter.annotation
+    found = _LITERAL.fullmatch(annotation) if isinstance(annotation, str) else None
+    return tuple(ast.literal_eval(found[1])) if found else ()

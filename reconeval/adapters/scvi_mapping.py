@@ -1,0 +1,125 @@
+"""Query mapping by architecture surgery, with the models of scvi-tools that offer it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconeval.adapters.scvi import fit, latent_mean, seeded
+from reconeval.errors import UsageError
+from reconeval.quiet import quiet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+
+    from reconeval._typing import FloatArray
+    from reconeval.adapters.scvi import ScviModel
+
+__all__ = ["ScviMapped", "ScviMapper"]
+
+MAX_EPOCHS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class ScviMapped:
+    """A model of scvi-tools after surgery; see `reconeval.query_mapping.Mapped`.
+
+    Attributes
+    ----------
+    model
+        The adapter around it.
+    n_steps
+        Optimiser steps of the query training.
+    """
+
+    model: ScviModel
+    n_steps: int
+
+    def latent(self, cells: AnnData, *, batch_size: int | None = None) -> FloatArray:
+        """Return the latent representation of cells, (n_cells, n_latent), float32."""
+        return _latent(self.model, cells, batch_size)
+
+    def reloaded(self, folder: Path) -> ScviMapped:
+        """Save the model into an empty folder, and return what is loaded from there."""
+        path = folder / "mapped.safetensors"
+        self.model.save(path)
+        return ScviMapped(type(self.model).load(path), self.n_steps)
+
+
+class ScviMapper:
+    """A trained model of scvi-tools that takes up query batches.
+
+    Parameters
+    ----------
+    reference
+        The adapter around the trained model; it stays as it is.
+    max_epochs
+        Passes over the query cells in a training.
+    weight_decay
+        Of the optimiser. Anything but 0 shrinks the weights of the reference too: gradients are
+        kept away from them, weight decay is not. scvi-tools' own default is 1e-6.
+    **options
+        Arguments of scvi-tools' `load_query_data`, such as `freeze_dropout`, and of the model's
+        `train`, such as `batch_size`.
+
+    Raises
+    ------
+    UsageError
+        If the class of scvi-tools offers no query mapping.
+    """
+
+    def __init__(
+        self,
+        reference: ScviModel,
+        *,
+        max_epochs: int = MAX_EPOCHS,
+        weight_decay: float = 0.0,
+        **options: Any,
+    ) -> None:
+        cls = reference.scvi_class()
+        if not hasattr(cls, "load_query_data"):
+            msg = f"{cls.__name__} offers no query mapping: scvi-tools gives it no load_query_data"
+            raise UsageError(msg)
+        self.max_epochs = max_epochs
+        self._reference = reference
+        surgery = inspect.signature(cls.load_query_data).parameters
+        self._surgery = {name: value for name, value in options.items() if name in surgery}
+        self._options = {name: value for name, value in options.items() if name not in surgery}
+        plan = dict(self._options.pop("plan_kwargs", {}))
+        self._options["plan_kwargs"] = {"weight_decay": weight_decay, **plan}
+
+    def latent(self, cells: AnnData) -> FloatArray:
+        """Return the reference's latent representation of cells, (n_cells, n_latent), float32."""
+        return _latent(self._reference, cells, None)
+
+    def map(
+        self,
+        cells: AnnData,
+        *,
+        seed: int,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
+    ) -> ScviMapped:
+        """Map query cells; see `reconeval.query_mapping.QueryMapper`."""
+        reference = copy.copy(self._reference)
+        reference.seed = seed  # of the weights that surgery adds
+        mapped = type(reference).load_query_data(cells, reference, **self._surgery)
+        epochs = self.max_epochs if max_epochs is None else max_epochs
+        if epochs == 0:
+            return ScviMapped(mapped, 0)
+        options = dict(self._options)
+        if max_steps is not None:  # an epoch has a step at least
+            options["max_steps"], epochs = max_steps, max_steps
+        with quiet(), seeded(seed):
+            fit(mapped.model, max_epochs=epochs, **options)
+        return ScviMapped(mapped, int(mapped.model.trainer.global_step))
+
+
+def _latent(model: ScviModel, cells: AnnData, batch_size: int | None) -> FloatArray:
+    given = {} if batch_size is None else {"batch_size": batch_size}
+    with quiet():
+        return latent_mean(model.model, cells, **given)
