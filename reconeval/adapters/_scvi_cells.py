@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
 
-__all__ = ["latent_mean", "log_cp10k", "posterior_mean", "setup", "with_fields_of"]
+__all__ = [
+    "BATCH_SIZE",
+    "latent_mean",
+    "log_cp10k",
+    "posterior_mean",
+    "setup",
+    "unlabel",
+    "with_fields_of",
+]
 
-_BATCH_SIZE = 1024
+BATCH_SIZE = 1024
 
 
 def setup(
@@ -77,7 +85,7 @@ def posterior_mean(
     *,
     n_samples: int = 0,
     seed: int = 0,
-    batch_size: int = _BATCH_SIZE,
+    batch_size: int = BATCH_SIZE,
 ) -> FloatArray:
     """Return the mean of each entry under a trained model of scvi-tools.
 
@@ -119,7 +127,7 @@ def posterior_mean(
     return np.concatenate(parts)
 
 
-def latent_mean(model: Any, adata: AnnData, *, batch_size: int = _BATCH_SIZE) -> FloatArray:
+def latent_mean(model: Any, adata: AnnData, *, batch_size: int = BATCH_SIZE) -> FloatArray:
     """Return the mean of each cell's latent posterior, (n_cells, n_latent), float32."""
     Z = model.get_latent_representation(adata, give_mean=True, batch_size=batch_size)
     return np.asarray(Z, dtype=np.float32)
@@ -231,8 +239,13 @@ def with_fields_of(
             msg = f"{name}.predict: {batch_key} {listed(new)} was not in training (knew "
             msg += f"{listed(known)}); such cells need query mapping"
             raise UsageError(msg)
+    unlabel(model, cells, labels_key)
+    return cells
+
+
+def unlabel(model: Any, cells: AnnData, labels_key: str | None) -> None:
+    """Give all cells, in place, one and the same label that a model knows: none, if it can."""
     if labels_key is not None:
-        labels = manager.get_state_registry("labels")
+        labels = model.adata_manager.get_state_registry("labels")
         mapping = [str(one) for one in labels.categorical_mapping]
         cells.obs[labels_key] = str(labels.get("unlabeled_category", mapping[0]))
-    return cells

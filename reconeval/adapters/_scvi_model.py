@@ -9,10 +9,12 @@ import numpy as np
 
 from reconeval.adapters._scvi_base import ScviBase
 from reconeval.adapters._scvi_cells import (
+    BATCH_SIZE,
     latent_mean,
     log_cp10k,
     posterior_mean,
     setup,
+    unlabel,
 )
 from reconeval.adapters._scvi_files import read_model, rebuilt, write_model
 from reconeval.adapters._scvi_training import fit, seeded
@@ -170,11 +172,13 @@ class ScviModel(ScviBase):
         counts: FloatArray | None = None,
         obs: pd.DataFrame | None = None,
         proteins: pd.DataFrame | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
     ) -> FloatArray:
         """Return the mean of each cell's posterior, (n_cells, n_latent); as for `predict`."""
         cells = self._cells(X, counts, obs, proteins)
         with self._asked() as model:
-            return latent_mean(model, cells)
+            return latent_mean(model, cells, batch_size=batch_size)
 
     def get_elbo(self, adata: AnnData, **options: Any) -> float:
         """Return the evidence lower bound of cells, mean over them; higher is better.
@@ -246,8 +250,11 @@ class ScviModel(ScviBase):
         reference = reference_model._trained()
         settings, layer = reference_model.settings, reference_model.layer
         query = cls._made(layer, reference_model.n_samples, reference_model.seed, settings)
+        cells, labels_key = adata.copy(), reference_model.keys["labels_key"]
+        if labels_key not in cells.obs:
+            unlabel(reference, cells, labels_key)
         with quiet(), seeded(reference_model.seed):
-            query.model = type(reference).load_query_data(adata.copy(), reference, **options)
+            query.model = type(reference).load_query_data(cells, reference, **options)
         query.model.is_trained_ = True
         query.keys = dict(reference_model.keys)
         return query
