@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconeval.cases.query_mapping import QUERY
+from reconeval.costs import find
 from reconeval.errors import UsageError
 from reconeval.plugin import ROW, SESSION
 from reconeval.report.progress import Progress
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from reconeval.session import Session
     from reconeval.spec import ModelSpec
 
+_QUERY_MAPPING = "test_query_mapping.py"
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     session = metafunc.config.stash.get(SESSION, None)
@@ -30,6 +34,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if "model" in names:
         metafunc.parametrize("model", list(session.specs), indirect=True, scope="session")
+    if session.task == "query_mapping" and {"case", "metric"} <= set(names):
+        questions = [
+            pytest.param(place, metric, id=f"{'-'.join(place)}-{metric}")
+            for place in session.places
+            for metric in session.metric_names
+            if (find(metric).family == "query_mapping") == (place[1] == QUERY)
+        ]
+        metafunc.parametrize("case,metric", questions, indirect=["case"], scope="session")
+        return
     if "case" in names:
         ids = [f"{dataset}-{split}" for dataset, split in session.places]
         metafunc.parametrize("case", session.places, ids=ids, indirect=True, scope="session")
@@ -39,6 +52,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from reconeval.contract import check_names
 
         metafunc.parametrize("check", check_names(session.task))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave query mapping out unless it is asked for, and then all else; named files stay."""
+    session = config.stash.get(SESSION, None)
+    if session is None or not collection_path.name.startswith("test_"):
+        return None
+    mapping = collection_path.name == _QUERY_MAPPING
+    return True if mapping != (session.task == "query_mapping") else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -51,9 +73,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if session is None:
         msg = "benchmarks need a model: add --model MODULE:CLASS, e.g. --model models:ReconPCA"
         raise pytest.UsageError(msg)
+    others = {item.path.name for item in mine} - {_QUERY_MAPPING}
+    if session.task == "query_mapping" and others:
+        msg = f"{min(others)} is not part of query mapping; run it without {_QUERY_MAPPING}"
+        raise pytest.UsageError(msg)
     if config.option.collectonly:
         return
     try:  # a dataset that cannot be used stops the run before anything is trained
+        session.check_models()
         for item in mine:
             place = getattr(item, "callspec", None) and item.callspec.params.get("case")
             if place:
@@ -69,8 +96,7 @@ def session(request: pytest.FixtureRequest) -> Session:
 
 @pytest.fixture(scope="session")
 def progress(request: pytest.FixtureRequest, session: Session) -> Iterator[Progress]:
-    total = len(session.specs) * len(session.places) * len(session.options.seeds)
-    with Progress(request.config, total) as bar:
+    with Progress(request.config, session.n_trainings) as bar:
         yield bar
 
 

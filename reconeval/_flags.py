@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -32,6 +32,11 @@ def _add_what(add: Callable[..., None]) -> None:
         default=[],
         metavar="[ALIAS=]MODULE:CLASS[?k=v&train.k=v]",
         help="model to benchmark, or a TOML file of aliases; repeatable",
+    )
+    add(
+        "--task",
+        choices=("query_mapping",),
+        help="map query batches onto models that offer it; naming test_query_mapping.py does too",
     )
     add(
         "--dataset",
@@ -71,6 +76,17 @@ def _add_data(add: Callable[..., None]) -> None:
         metavar="COLUMN",
         help="obs column that decoders get beside the embedding, as they get --batch-key, also of "
         "test cells; repeatable, stands in the model's id (default: none)",
+    )
+    add(
+        "--query-batches",
+        default="",
+        metavar="NAMES",
+        help="comma-separated batches to map onto all others, in query mapping",
+    )
+    add(
+        "--surgery",
+        metavar="K=V&K=V",
+        help="settings of query mapping, e.g. max_epochs=50&weight_decay=0; stand in the id",
     )
     add("--perturbation-key", metavar="COLUMN", help="obs column of perturbations in your file")
     add("--control", metavar="LABEL", help="label of the control cells in that column")
@@ -119,6 +135,7 @@ def read_options(config: pytest.Config) -> Options:
         raise UsageError(msg)
     return Options(
         models=tuple(get("model")),
+        task=get("task") or _task_of_files(config.args),
         datasets=tuple(get("dataset")),
         splits=tuple(get("split")),
         cell_type_key=get("cell_type_key"),
@@ -130,6 +147,8 @@ def read_options(config: pytest.Config) -> Options:
         perturbation_key=get("perturbation_key"),
         control=get("control"),
         descriptor_key=get("descriptor_key"),
+        query_batches=_names(get("query_batches")),
+        surgery=get("surgery"),
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
         metrics=_names(get("metrics")),
         families=_names(get("metric_family")),
@@ -141,6 +160,12 @@ def read_options(config: pytest.Config) -> Options:
         accelerator=get("accelerator"),
         verbose=config.get_verbosity() > 0,
     )
+
+
+def _task_of_files(arguments: Sequence[str]) -> str | None:
+    """Return the task of a file that the user names and that is for one task alone."""
+    files = [argument.partition("::")[0].removesuffix(".py") for argument in arguments]
+    return "query_mapping" if any(file.endswith("test_query_mapping") for file in files) else None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconeval.errors import Undefined
 from reconeval.metrics.registry import Metric, get_metric
+from reconeval.query_mapping.entries import MAPPING
 
 if TYPE_CHECKING:
     from reconeval.metrics.pair import Pair
@@ -55,4 +56,4 @@ def find(name: str) -> Metric:
     """Return the metric or cost of that name; `UsageError` with the nearest where none is."""
     import reconeval.metrics  # noqa: F401  (fills the registry)
 
-    return COSTS[name] if name in COSTS else get_metric(name)
+    return COSTS.get(name) or MAPPING.get(name) or get_metric(name)

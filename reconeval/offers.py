@@ -82,6 +82,8 @@ OFFERED = {
     ),
 }
 
+OFFERED["query_mapping"] = OFFERED["end_to_end"]  # a model of the reference, at first
+
 BATCH_SIZE = 64
 PROTEINS = "proteins"  # where the protein counts of cells are, in `obsm`
 MAX_EPOCHS = 100

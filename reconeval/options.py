@@ -19,6 +19,8 @@ class Options:
     ----------
     models
         Texts of `--model`.
+    task
+        The task where the models do not say it, or None.
     datasets, splits
         Names or paths, and split names; empty means the defaults.
     cell_type_key, counts_layer, batch_key
@@ -32,6 +34,10 @@ class Options:
     perturbation_key, control, descriptor_key
         Column of the perturbations, label of the controls and key of the descriptors in the
         user's own file.
+    query_batches
+        Batches that are mapped onto all others; empty means those of the dataset.
+    surgery
+        Text of `--surgery`, or None.
     seeds
         Seeds of the run, one training each.
     metrics, families
@@ -53,6 +59,7 @@ class Options:
     """
 
     models: tuple[str, ...] = ()
+    task: str | None = None
     datasets: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     cell_type_key: str | None = None
@@ -64,6 +71,8 @@ class Options:
     perturbation_key: str | None = None
     control: str | None = None
     descriptor_key: str | None = None
+    query_batches: tuple[str, ...] = ()
+    surgery: str | None = None
     seeds: tuple[int, ...] = (0,)
     metrics: tuple[str, ...] = ()
     families: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconeval.errors import UsageError
 from reconeval.offers import OFFERED
+from reconeval.query_mapping.places import query_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,13 +142,21 @@ def find_places(
     """
     from reconeval.datasets import dataset_id
 
+    if task == "query_mapping":
+        places, sources = query_places(options)
+        own = any(name != source for name, source in sources.items())
+        _check_file_options(options, task, own=own)
+        return places, sources
+    if options.query_batches or options.surgery:
+        option = "--query-batches" if options.query_batches else "--surgery"
+        msg = f"{option} is for query mapping: add --task query_mapping, or drop it"
+        raise UsageError(msg)
     known, splits = _known(task)
     asked = options.datasets or tuple(
         DEFAULT_SHIFTS if task == "latent_shift" else DEFAULT_DATASETS
     )
     _check_file_options(options, task, own=not set(asked) <= set(known))
-    places: list[tuple[str, str]] = []
-    sources: dict[str, str] = {}
+    places, sources = [], {}
     for source in asked:
         name = dataset_id(source)
         if name in sources:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconeval.calls import call_model, checked_prediction
 from reconeval.errors import ReconevalError
 from reconeval.metrics.registry import METRICS, Score
+from reconeval.query_mapping.entries import MAPPING
 from reconeval.quiet import quiet
 from reconeval.rows import Row
 from reconeval.seeding import seed_everything
@@ -26,18 +27,20 @@ if TYPE_CHECKING:
     from reconeval.metrics.registry import Family, Metric
     from reconeval.spec import ModelSpec
 
-__all__ = ["Fit", "Run", "fit", "metric_names", "train"]
+__all__ = ["Fit", "Run", "fit", "metric_names", "predicted", "train", "trained"]
 
 _FAMILIES: dict[str, tuple[Family, ...]] = {
     "end_to_end": ("statistical", "biological"),
     "decode": ("statistical", "biological"),
     "latent_shift": ("statistical", "perturbational"),
+    "query_mapping": ("query_mapping", "statistical", "biological"),
 }
 # Parts of a truth that a task never has; what needs them has no row, not one that is skipped.
 _ABSENT = {
     "end_to_end": frozenset({"latent"}),
     "decode": frozenset({"latent"}),
     "latent_shift": frozenset({"counts"}),
+    "query_mapping": frozenset({"latent"}),
 }
 
 
@@ -214,6 +217,20 @@ def fit(
         If the model raises or its prediction is no array of the right shape; one line that names
         the call.
     """
+    model, training = trained(spec, case, seed, accelerator=accelerator, verbose=verbose)
+    return predicted(spec, case, seed, model, training, verbose=verbose)
+
+
+def trained(
+    spec: ModelSpec, case: Case, seed: int, *, accelerator: str = "cpu", verbose: bool = False
+) -> tuple[Any, Usage]:
+    """Build and train for one seed; returns the model and what its training took.
+
+    Raises
+    ------
+    ModelError
+        If the model raises; one line that names the call.
+    """
     who = f"{spec.id} on {case.name}, seed {seed}"
     constructor = case.constructor_offers(seed=seed)
     offers = case.train_offers(seed=seed, accelerator=accelerator, progress=verbose)
@@ -223,6 +240,13 @@ def fit(
         train_model = call_model(f"training {who}", spec.training, model, offers)
         with Usage() as training:
             call_model(f"training {who}", train_model)
+    return model, training
+
+
+def predicted(
+    spec: ModelSpec, case: Case, seed: int, model: Any, training: Usage, *, verbose: bool = False
+) -> Fit:
+    """Ask a trained model about the test cells; errors are those of `fit`."""
     with Usage() as predicting:
         prediction = _predict(spec, case, model, seed, case.test_input(), verbose=verbose)
     return Fit(seed, model, training, predicting, case.pair(prediction))
@@ -246,6 +270,6 @@ def metric_names(task: str) -> tuple[str, ...]:
     families, absent = _FAMILIES.get(task, ()), _ABSENT.get(task, frozenset())
     return tuple(
         name
-        for name, metric in METRICS.items()
+        for name, metric in {**MAPPING, **METRICS}.items()
         if metric.family in families and not metric.needs & absent
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconeval.cases import Case
     from reconeval.gate import Tolerance
     from reconeval.options import Options
+    from reconeval.query_mapping.runs import Mappings
     from reconeval.runs import Run
     from reconeval.spec import ModelSpec
 
@@ -75,7 +76,11 @@ class Session:
         self._start = time.time()
         options = self.options
         specs = parse_models(options.models)
-        self.task = task_of_run(specs)
+        self.task = options.task or task_of_run(specs)
+        if self.task == "query_mapping":
+            from reconeval.query_mapping.models import mapping_specs
+
+            specs = mapping_specs(specs, options)
         embedding = find_embedding(options, self.task)
         if self.task == "decode" and embedding is not None:
             specs = [spec.decoding(*decoded_name(embedding, options)) for spec in specs]
@@ -155,7 +160,12 @@ class Session:
         return self._cases.get(dataset, split)
 
     def train(self, model: str, dataset: str, split: str, progress: Callable[[str], None]) -> Run:
-        """Train a model on a case, once per seed; a model that breaks gives a run that says so."""
+        """Train a model on a case, once per seed; a model that breaks gives a run that says so.
+
+        In query mapping a model is trained once per dataset, whatever the split.
+        """
+        if self.task == "query_mapping":
+            return self._mappings.run(self.specs[model], self.case(dataset, split), progress)
         from reconeval.runs import train
 
         return train(
@@ -166,6 +176,40 @@ class Session:
             verbose=self.options.verbose,
             progress=progress,
         )
+
+    def check_models(self) -> None:
+        """Refuse models that cannot do the task; may import what they are made of.
+
+        Raises
+        ------
+        UsageError
+            If a class of scvi-tools offers no query mapping.
+        """
+        if self.task == "query_mapping":
+            from reconeval.query_mapping.models import check_offer
+
+            for spec in self.specs.values():
+                check_offer(spec)
+
+    @cached_property
+    def _mappings(self) -> Mappings:
+        from reconeval.query_mapping.runs import Mappings
+
+        return Mappings(
+            self.options.seeds,
+            accelerator=self.options.accelerator,
+            verbose=self.options.verbose,
+        )
+
+    @property
+    def n_trainings(self) -> int:
+        """How many trainings the run will make, if nothing is deselected."""
+        n = len(self.specs) * len(self.options.seeds)
+        if self.task != "query_mapping":
+            return n * len(self.places)
+        from reconeval.query_mapping.runs import n_trainings
+
+        return n * n_trainings(self.places)
 
     def judge(
         self,

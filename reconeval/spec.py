@@ -51,6 +51,8 @@ class ModelSpec:
         Makes the model: the class, a function, or an adapter around a class.
     embedding
         Of a decoder: the name of the embedding that it decodes, and what was typed for it.
+    surgery
+        Of a model that maps queries: what the user wrote for that by `--surgery`.
     """
 
     id: str
@@ -62,17 +64,22 @@ class ModelSpec:
     train_kwargs: Mapping[str, Any] = field(default_factory=dict)
     exceptions: Mapping[str, str] = field(default_factory=dict)
     embedding: tuple[str, str] | None = None
+    surgery: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The target with its settings, and the embedding: the same whatever the alias."""
         name = f"/{self.embedding[0]}" if self.embedding else ""
-        return self.target + settings_id(self.kwargs, self.train_kwargs) + name
+        settings = settings_id(self.kwargs, self.train_kwargs) + _surgery_id(self.surgery)
+        return self.target + settings + name
 
     @property
     def typed(self) -> str:
         """What the user typed, for results."""
-        return f"{self.source} {self.embedding[1]}" if self.embedding else self.source
+        typed = f"{self.source} {self.embedding[1]}" if self.embedding else self.source
+        if not self.surgery:
+            return typed
+        return f"{typed} --surgery {'&'.join(f'{k}={v}' for k, v in self.surgery.items())}"
 
     def decoding(self, name: str, option: str) -> ModelSpec:
         """Return the spec of the same decoder on an embedding.
@@ -86,6 +93,17 @@ class ModelSpec:
             What the user typed for it.
         """
         return replace(self, id=f"{self.id}/{name}", embedding=(name, option))
+
+    def mapping(self, surgery: Mapping[str, Any]) -> ModelSpec:
+        """Return the spec of the same model as one that maps queries.
+
+        Parameters
+        ----------
+        surgery
+            Settings of the mapping; become part of the id.
+        """
+        name = self.id + _surgery_id(surgery)
+        return replace(self, id=name, task="query_mapping", surgery=surgery)
 
     @property
     def name(self) -> str:
@@ -277,6 +295,10 @@ def _make(
         train_kwargs=train_kwargs,
         exceptions=declared,
     )
+
+
+def _surgery_id(surgery: Mapping[str, Any]) -> str:
+    return settings_id({f"surgery.{name}": value for name, value in surgery.items()}, {})
 
 
 def _check_call(

@@ -7,8 +7,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconeval.adapters.scvi import fit, latent_mean, seeded
-from reconeval.errors import UsageError
+from reconeval.adapters.scvi import fit, seeded
 from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
@@ -41,7 +40,9 @@ class ScviMapped:
 
     def latent(self, cells: AnnData, *, batch_size: int | None = None) -> FloatArray:
         """Return the latent representation of cells, (n_cells, n_latent), float32."""
-        return _latent(self.model, cells, batch_size)
+        if batch_size is None:
+            return self.model.get_latent_representation(cells)
+        return self.model.get_latent_representation(cells, batch_size=batch_size)
 
     def reloaded(self, folder: Path) -> ScviMapped:
         """Save the model into an empty folder, and return what is loaded from there."""
@@ -62,14 +63,11 @@ class ScviMapper:
     weight_decay
         Of the optimiser. Anything but 0 shrinks the weights of the reference too: gradients are
         kept away from them, weight decay is not. scvi-tools' own default is 1e-6.
+    accelerator
+        As for Lightning's Trainer.
     **options
         Arguments of scvi-tools' `load_query_data`, such as `freeze_dropout`, and of the model's
         `train`, such as `batch_size`.
-
-    Raises
-    ------
-    UsageError
-        If the class of scvi-tools offers no query mapping.
     """
 
     def __init__(
@@ -78,23 +76,25 @@ class ScviMapper:
         *,
         max_epochs: int = MAX_EPOCHS,
         weight_decay: float = 0.0,
+        accelerator: str = "cpu",
         **options: Any,
     ) -> None:
         cls = reference.scvi_class()
-        if not hasattr(cls, "load_query_data"):
-            msg = f"{cls.__name__} offers no query mapping: scvi-tools gives it no load_query_data"
-            raise UsageError(msg)
         self.max_epochs = max_epochs
         self._reference = reference
         surgery = inspect.signature(cls.load_query_data).parameters
         self._surgery = {name: value for name, value in options.items() if name in surgery}
         self._options = {name: value for name, value in options.items() if name not in surgery}
         plan = dict(self._options.pop("plan_kwargs", {}))
-        self._options["plan_kwargs"] = {"weight_decay": weight_decay, **plan}
+        self._options |= {
+            "accelerator": accelerator,
+            "plan_kwargs": {"weight_decay": weight_decay, **plan},
+        }
+        self._surgery["accelerator"] = accelerator
 
     def latent(self, cells: AnnData) -> FloatArray:
         """Return the reference's latent representation of cells, (n_cells, n_latent), float32."""
-        return _latent(self._reference, cells, None)
+        return self._reference.get_latent_representation(cells)
 
     def map(
         self,
@@ -117,9 +117,3 @@ class ScviMapper:
         with quiet(), seeded(seed):
             fit(mapped.model, max_epochs=epochs, **options)
         return ScviMapped(mapped, int(mapped.model.trainer.global_step))
-
-
-def _latent(model: ScviModel, cells: AnnData, batch_size: int | None) -> FloatArray:
-    given = {} if batch_size is None else {"batch_size": batch_size}
-    with quiet():
-        return latent_mean(model.model, cells, **given)
