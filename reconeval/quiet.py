@@ -28,11 +28,14 @@ _LOGGERS = (
     "pytorch_lightning",
     "pytorch_lightning.utilities.rank_zero",
     "scvi",
+    "drvi",
     "jax",
     "jax._src.xla_bridge",
     "absl",
 )
-_MODULES = r"(lightning|pytorch_lightning|lightning_fabric|lightning_utilities|scvi|jax|absl)(\.|$)"
+_MODULES = (
+    r"(lightning|pytorch_lightning|lightning_fabric|lightning_utilities|scvi|drvi|jax|absl)(\.|$)"
+)
 # Their warnings can be attributed to a caller outside those modules, so the text counts too.
 _MESSAGES = (
     r".*does not have many workers",

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from reconeval._arrays import as_matrix
 from reconeval.adapters._scvi_cells import with_fields_of
-from reconeval.adapters._scvi_settings import check_settings, default_of
+from reconeval.adapters._scvi_settings import check_own_settings, checked_settings, default_of
 from reconeval.offers import cells_of
 from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
     from anndata import AnnData
 
     from reconeval._typing import FloatArray
 
-__all__ = ["ScviBase"]
+__all__ = ["OWN_SETTINGS", "ScviBase"]
+
+OWN_SETTINGS = ("layer", "n_samples", "rule", "seed")  # of the adapter, not of scvi-tools
 
 
 class ScviBase:
@@ -29,11 +31,18 @@ class ScviBase:
     contract_exceptions: ClassVar[dict[str, str]] = {}
 
     def __init__(
-        self, *, layer: str | None = None, n_samples: int = 0, seed: int = 0, **settings: Any
+        self,
+        *,
+        layer: str | None = None,
+        n_samples: int = 0,
+        rule: str = "mean_of_log",
+        seed: int = 0,
+        **settings: Any,
     ) -> None:
         self._cls = self.scvi_class()
-        check_settings(self._cls, settings, layer=layer, n_samples=n_samples)
-        self.n_samples, self.seed, self.settings = n_samples, seed, settings
+        check_own_settings(self._name, layer=layer, n_samples=n_samples, rule=rule)
+        self.settings = checked_settings(self._cls, settings, name=self._name)
+        self.n_samples, self.rule, self.seed = n_samples, rule, seed
         if layer is None:
             likelihood = settings.get("gene_likelihood", default_of(self._cls, "gene_likelihood"))
             layer = "X" if str(likelihood).startswith("normal") else "counts"
@@ -47,10 +56,10 @@ class ScviBase:
         raise NotImplementedError
 
     @classmethod
-    def _made(cls, layer: str, n_samples: int, seed: int, settings: dict[str, Any]) -> Self:
+    def _made(cls, own: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
         """Return an untrained model, whatever arguments a subclass takes."""
         made = cls.__new__(cls)
-        ScviBase.__init__(made, layer=layer, n_samples=n_samples, seed=seed, **settings)
+        ScviBase.__init__(made, **own, **settings)
         return made
 
     @property
@@ -70,7 +79,7 @@ class ScviBase:
 
     @property
     def _name(self) -> str:
-        return self._cls.__name__
+        return type(self).__name__
 
     @property
     def _layer(self) -> str | None:

@@ -116,7 +116,8 @@ def rebuilt(cls: type[Any], weights: Mapping[str, Any], config: Mapping[str, Any
             np.ones((n, len(cells["proteins"]))), index=adata.obs_names, columns=cells["proteins"]
         )
         settings["empirical_protein_background_prior"] = False  # the weights hold what it became
-    setup(cls, adata, layer=config["layer"], **keys)
+    layer = None if config["layer"] == "X" else config["layer"]
+    setup(cls, adata, layer=layer, **keys)
     model = cls(adata, **settings)
     model.module.load_state_dict(weights)
     model.module.eval()

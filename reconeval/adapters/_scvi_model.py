@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from reconeval.adapters._scvi_base import ScviBase
-from reconeval.adapters._scvi_cells import (
+from reconeval.adapters._scvi_base import OWN_SETTINGS, ScviBase
+from reconeval.adapters._scvi_cells import per_molecule, setup
+from reconeval.adapters._scvi_decoding import (
     BATCH_SIZE,
     latent_mean,
-    log_cp10k,
+    posterior_log1p,
     posterior_mean,
-    setup,
-    unlabel,
 )
 from reconeval.adapters._scvi_files import read_model, rebuilt, write_model
 from reconeval.adapters._scvi_training import fit, seeded
@@ -42,6 +41,10 @@ class ScviModel(ScviBase):
         `gene_likelihood="normal"`, else `counts`.
     n_samples
         Draws from each cell's posterior that are decoded and averaged; 0 decodes its mean.
+    rule
+        What a model of counts predicts: `mean_of_log`, the expected log1p of counts per 10 000,
+        which is what metrics compare with; or `log_of_mean`, log1p of the expected counts per
+        10 000, scvi-tools' normalised expression, which is always higher.
     seed
         Seeds weights, batches and draws.
     **settings
@@ -51,7 +54,7 @@ class ScviModel(ScviBase):
     ----------
     model
         The trained model of scvi-tools; None before training.
-    layer, n_samples, seed, settings
+    layer, n_samples, rule, seed, settings
         As above, `layer` with its default filled in.
 
     Raises
@@ -149,8 +152,8 @@ class ScviModel(ScviBase):
 
         Returns
         -------
-        Array of shape (n_cells, n_genes), float32, log1p of counts per 10 000: the expected
-        counts as `log_cp10k` scales them, or the expected `X` of a model of `X` as it is.
+        Array of shape (n_cells, n_genes), float32, log1p of counts per 10 000, by `rule`; of a
+        model of `X` the expected `X` as it is.
 
         Raises
         ------
@@ -160,11 +163,16 @@ class ScviModel(ScviBase):
             The cells lack what the model needs.
         """
         cells = self._cells(X, counts, obs, proteins)
+        draws = {"n_samples": self.n_samples, "seed": self.seed}
         with self._asked() as model:
-            mean = posterior_mean(model, cells, n_samples=self.n_samples, seed=self.seed)
-        if self._layer is None:
-            return mean
-        return log_cp10k(mean, np.asarray(cells.X), np.asarray(cells.layers[self._layer]))
+            if self._layer is None:
+                return posterior_mean(model, cells, **draws)
+            factor = per_molecule(np.asarray(cells.X), np.asarray(cells.layers[self._layer]))
+            if self.rule == "mean_of_log":
+                return posterior_log1p(model, cells, factor, **draws)
+            mean = posterior_mean(model, cells, **draws)
+        scaled: FloatArray = np.log1p(mean * factor[:, None], dtype=np.float64)
+        return scaled.astype(np.float32)
 
     def get_latent_representation(
         self,
@@ -212,18 +220,17 @@ class ScviModel(ScviBase):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trained model to one safetensors file."""
         config = {
-            **{name: getattr(self, name) for name in ("settings", "n_samples", "seed")},
+            **{name: getattr(self, name) for name in ("settings", *OWN_SETTINGS)},
             **self.keys,
-            "layer": self._layer,
         }
         write_model(path, self._trained(), config, name=self._name)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return the model that `save` wrote, on the CPU."""
-        weights, config = read_model(path, name=cls.scvi_class().__name__)
-        layer = config["layer"] or "X"
-        loaded = cls._made(layer, config["n_samples"], config["seed"], config["settings"])
+        weights, config = read_model(path, name=cls.__name__)
+        own = {name: config[name] for name in OWN_SETTINGS}
+        loaded = cls._made(own, config["settings"])
         loaded.keys = {name: config[name] for name in ("batch_key", "labels_key")}
         with quiet():
             loaded.model = rebuilt(_own(cls.scvi_class()), weights, config)
@@ -248,11 +255,10 @@ class ScviModel(ScviBase):
         not frozen; it predicts before that, too.
         """
         reference = reference_model._trained()
-        settings, layer = reference_model.settings, reference_model.layer
-        query = cls._made(layer, reference_model.n_samples, reference_model.seed, settings)
-        cells, labels_key = adata.copy(), reference_model.keys["labels_key"]
-        if labels_key not in cells.obs:
-            unlabel(reference, cells, labels_key)
+        cells = adata.copy()
+        unlabel(reference, cells, reference_model.keys["labels_key"])
+        own = {name: getattr(reference_model, name) for name in OWN_SETTINGS}
+        query = cls._made(own, reference_model.settings)
         with quiet(), seeded(reference_model.seed):
             query.model = type(reference).load_query_data(cells, reference, **options)
         query.model.is_trained_ = True

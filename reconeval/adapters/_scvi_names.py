@@ -10,9 +10,11 @@ from typing import NamedTuple
 from reconeval.errors import UsageError
 from reconeval.filling import hint
 
-__all__ = ["PACKAGES", "Named", "find_named", "refusal"]
+__all__ = ["PACKAGES", "Named", "check_package", "find_named", "refusal"]
 
-PACKAGES = ("scvi", "drvi")  # each the name of the extra that brings it, too
+# Package and distribution; the package's name is that of the extra that brings it, too.
+_PACKAGE_NAMES = {"scvi": "scvi-tools", "drvi": "drvi-py"}
+PACKAGES = tuple(_PACKAGE_NAMES)
 
 _PEAKS = "models open chromatin: probabilities of peaks, not expression of genes"
 _REFUSED = {
@@ -84,6 +86,33 @@ def find_named(target: str, *, where: str) -> Named | None:
         msg = f"{where}: {module} has no {name!r}{hint(name, sorted(names))}"
         raise UsageError(msg)
     return Named(module, name)
+
+
+def check_package(package: str, *, who: str) -> Path:
+    """Refuse to go on without scvi-tools or DRVI; neither is imported.
+
+    Parameters
+    ----------
+    package
+        One of `PACKAGES`.
+    who
+        The class that needs it, to begin a message with.
+
+    Returns
+    -------
+    The file that an import of the package would run first.
+
+    Raises
+    ------
+    UsageError
+        The package is not installed.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        msg = f"{who} needs {_PACKAGE_NAMES[package]}, which is not installed: "
+        msg += f"pip install 'reconeval[{package}]'"
+        raise UsageError(msg)
+    return Path(found.origin)
 
 
 def _bound_names(source: Path) -> set[str]:

@@ -13,7 +13,7 @@ from reconeval.filling import check_keywords, listed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_settings", "default_of"]
+__all__ = ["check_own_settings", "checked_settings", "default_of"]
 
 _OWN = ("self", "adata", "registry")
 # What the model tells its module of the cells.
@@ -24,12 +24,12 @@ _OF_CELLS = (
     *("protein_background_prior_mean", "protein_background_prior_scale"),
 )
 _WHOLE = ("n_latent", "n_hidden", "n_layers")
+_LAYERS = (None, "counts", "X")
+_RULES = ("mean_of_log", "log_of_mean")
 _LITERAL = re.compile(r"(?:typing\.)?Literal(\[[^\]]*\])")
 
 
-def check_settings(
-    cls: type[Any], settings: Mapping[str, Any], *, layer: str | None, n_samples: int
-) -> None:
+def checked_settings(cls: type[Any], settings: Mapping[str, Any], *, name: str) -> dict[str, Any]:
     """Refuse settings that a class of scvi-tools or its module does not take.
 
     Parameters
@@ -38,32 +38,45 @@ def check_settings(
         The class.
     settings
         Its arguments.
-    layer, n_samples
-        As for `ScviModel`.
+    name
+        What to call it in a message.
+
+    Returns
+    -------
+    The settings; None becomes "none" where that is a choice, since `none` is None to a shell's
+    reader of settings.
 
     Raises
     ------
     UsageError
         If there is no such setting, or it is out of range.
     """
-    name = cls.__name__
+    checked = dict(settings)
     known = _parameters(cls)
     check_keywords(known.values(), settings, where=f"{name}()")
-    if layer not in {None, "counts", "X"}:
-        msg = f"{name}(): layer is {layer!r}, expected counts or X"
-        raise UsageError(msg)
-    if not isinstance(n_samples, int) or isinstance(n_samples, bool) or n_samples < 0:
-        msg = f"{name}(): n_samples is {n_samples!r}, expected a whole number from 0"
-        raise UsageError(msg)
     for word, value in settings.items():
         whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if word in _WHOLE and not whole:
             msg = f"{name}(): {word} is {value!r}, expected a whole number from 1"
             raise UsageError(msg)
         choices = _choices(known.get(word))
-        if choices and value not in choices:
+        if value is None and "none" in choices:
+            checked[word] = "none"
+        elif choices and value not in choices:
             msg = f"{name}(): {word} is {value!r}, expected one of {listed(map(str, choices))}"
             raise UsageError(msg)
+    return checked
+
+
+def check_own_settings(name: str, *, layer: str | None, n_samples: int, rule: str) -> None:
+    """Refuse settings of the adapter that are out of range, with `UsageError`."""
+    for word, value, choices in (("layer", layer, _LAYERS), ("rule", rule, _RULES)):
+        if value not in choices:
+            msg = f"{name}(): {word} is {value!r}, expected {' or '.join(filter(None, choices))}"
+            raise UsageError(msg)
+    if not isinstance(n_samples, int) or isinstance(n_samples, bool) or n_samples < 0:
+        msg = f"{name}(): n_samples is {n_samples!r}, expected a whole number from 0"
+        raise UsageError(msg)
 
 
 def default_of(cls: type[Any], name: str) -> Any:
@@ -77,16 +90,17 @@ def _parameters(cls: type[Any]) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     rest: inspect.Parameter | None = None
     for owner in (cls, getattr(cls, "_module_cls", None)):
-        for base in getattr(owner, "__mro__", ()):
-            if "__init__" not in vars(base) or base is object:
-                continue
+        own = [base for base in getattr(owner, "__mro__", ()) if "__init__" in vars(base)]
+        for rank, base in enumerate(own):
             parameters = inspect.signature(base.__init__).parameters.values()
             rest = next((one for one in parameters if one.kind is one.VAR_KEYWORD), None)
             for one in parameters:
-                if one.kind is not one.VAR_KEYWORD and one.name not in {*_OWN, *_OF_CELLS}:
+                if one is not rest and one.name not in {*_OWN, *_OF_CELLS}:
                     found.setdefault(one.name, one)
-            if rest is None:
+            if rest is None and rank == 0:
                 return found
+            if rest is None:
+                break
     return found if rest is None else found | {rest.name: rest}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from contextlib import contextmanager
+import io
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,13 +105,15 @@ def fit(
         options["reduce_lr_on_plateau"] = False
     if validates:
         options.setdefault("check_val_every_n_epoch", 1)
-    model.train(
-        max_epochs=max_epochs,
-        batch_size=batch_size,
-        early_stopping=stopping,
-        accelerator=accelerator,
-        devices=1,
-        enable_progress_bar=enable_progress_bar,
-        datasplitter_kwargs=splitter,
-        **options,
-    )
+    # It prints why it stopped.
+    with contextlib.nullcontext() if enable_progress_bar else redirect_stdout(io.StringIO()):
+        model.train(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=stopping,
+            accelerator=accelerator,
+            devices=1,
+            enable_progress_bar=enable_progress_bar,
+            datasplitter_kwargs=splitter,
+            **options,
+        )

@@ -1,7 +1,7 @@
 """Model classes in the manner of scvi-tools: setup_anndata, train, encode, decode.
 
 Here is what turns such a class into a model of the harness, and the steps that it takes, for
-whoever works with a model of scvi-tools itself: `setup`, `fit`, `posterior_mean`, `log_cp10k`.
+whoever works with a model of scvi-tools itself: `setup`, `fit`, `posterior_mean` and others.
 scvi-tools is imported when a model is built, not before.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from reconeval.adapters._scvi_cells import latent_mean, log_cp10k, posterior_mean, setup
+from reconeval.adapters._scvi_cells import per_molecule, setup
+from reconeval.adapters._scvi_decoding import latent_mean, posterior_log1p, posterior_mean
 from reconeval.adapters._scvi_model import ScviModel
-from reconeval.adapters._scvi_names import find_named, refusal
+from reconeval.adapters._scvi_names import check_package, find_named, refusal
 from reconeval.adapters._scvi_training import fit, seeded
 from reconeval.errors import UsageError
 from reconeval.quiet import quiet
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ScviModel",
     "adapt_scvi",
+    "check_package",
     "find_scvi",
     "fit",
     "latent_mean",
-    "log_cp10k",
+    "per_molecule",
+    "posterior_log1p",
     "posterior_mean",
     "seeded",
     "setup",

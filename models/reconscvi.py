@@ -1,0 +1,230 @@
+"""The variational models of scvi-tools as reference models, and two relatives of scVI.
+
+scvi-tools is imported when a model is built.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from reconeval.adapters.scvi import ScviModel, check_package
+from reconeval.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ReconMLSCVI", "ReconNLSCVI", "ReconSCVI"]
+
+_Norm = Literal["encoder", "decoder", "none", "both"]
+
+
+class ReconSCVI(ScviModel):
+    """scVI of scvi-tools: a variational autoencoder of raw counts.
+
+    Parameters
+    ----------
+    n_latent, n_hidden, n_layers
+        Width of the latent space, width and number of hidden layers.
+    dropout_rate
+        Share of the encoder's hidden units dropped in training, in [0, 1).
+    gene_likelihood
+        Of the counts: `zinb`, `nb` or `poisson`.
+    n_samples
+        Draws from each cell's posterior that are decoded and averaged; 0 decodes its mean.
+    rule
+        `mean_of_log` predicts the expected log1p of counts per 10 000, `log_of_mean` log1p of
+        the expected counts per 10 000.
+    seed
+        Seeds weights, batches and draws.
+    **settings
+        Further arguments of `scvi.model.SCVI` and its module.
+
+    Attributes
+    ----------
+    model
+        The trained `scvi.model.SCVI`; None before training.
+
+    Raises
+    ------
+    UsageError
+        scvi-tools is not installed, or a setting does not exist or is out of range.
+
+    References
+    ----------
+    doi:10.1038/s41592-018-0229-2
+    """
+
+    def __init__(
+        self,
+        *,
+        n_latent: int = 10,
+        n_hidden: int = 128,
+        n_layers: int = 1,
+        dropout_rate: float = 0.1,
+        gene_likelihood: Literal["zinb", "nb", "poisson"] = "zinb",
+        n_samples: int = 0,
+        rule: Literal["mean_of_log", "log_of_mean"] = "mean_of_log",
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            layer="counts",
+            n_samples=n_samples,
+            rule=rule,
+            seed=seed,
+            n_latent=n_latent,
+            n_hidden=n_hidden,
+            n_layers=n_layers,
+            dropout_rate=dropout_rate,
+            gene_likelihood=gene_likelihood,
+            **settings,
+        )
+
+    @classmethod
+    def scvi_class(cls) -> type[Any]:
+        """Return `scvi.model.SCVI`, imported on first use."""
+        check_package("scvi", who=cls.__name__)
+        with quiet():
+            from scvi.model import SCVI
+        return SCVI  # type: ignore[no-any-return]  # scvi-tools is not typed
+
+
+class ReconNLSCVI(ScviModel):
+    """scVI with a normal likelihood: an unscaled decoder of log-normalised cells.
+
+    The decoder ends without softmax and does without the library size, so what it decodes is on
+    the scale of `X` and may be below 0; and the encoder sees `X` as it is, not log1p of it.
+
+    Parameters
+    ----------
+    n_latent, n_hidden, n_layers
+        Width of the latent space, width and number of hidden layers.
+    dropout_rate
+        Share of the encoder's hidden units dropped in training, in [0, 1).
+    n_samples
+        Draws from each cell's posterior that are decoded and averaged; 0 decodes its mean.
+    seed
+        Seeds weights, batches and draws.
+    **settings
+        Further arguments of `scvi.model.SCVI` and its module.
+
+    Attributes
+    ----------
+    model
+        The trained model of scvi-tools; None before training.
+
+    Raises
+    ------
+    UsageError
+        scvi-tools is not installed, or a setting does not exist or is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_latent: int = 10,
+        n_hidden: int = 128,
+        n_layers: int = 1,
+        dropout_rate: float = 0.1,
+        n_samples: int = 0,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            layer="X",
+            n_samples=n_samples,
+            seed=seed,
+            n_latent=n_latent,
+            n_hidden=n_hidden,
+            n_layers=n_layers,
+            dropout_rate=dropout_rate,
+            **settings,
+        )
+
+    @classmethod
+    def scvi_class(cls) -> type[Any]:
+        """Return the subclass of `scvi.model.SCVI`, imported on first use."""
+        check_package("scvi", who=cls.__name__)
+        with quiet():
+            from ._scvi_classes import NLSCVI
+        return NLSCVI
+
+
+class ReconMLSCVI(ScviModel):
+    """scVI that models the library size of a cell instead of taking the observed one.
+
+    Parameters
+    ----------
+    n_latent, n_hidden, n_layers
+        Width of the latent space, width and number of hidden layers.
+    dropout_rate
+        Share of the encoder's hidden units dropped in training, in [0, 1).
+    gene_likelihood
+        Of the counts: `zinb`, `nb` or `poisson`.
+    prior_library_log_mean, prior_library_log_var
+        Mean and variance of the log library size over the genes of the data, one number or one
+        per batch in the order of their names; default those of the cells of each batch.
+    use_batch_norm, use_layer_norm
+        Where hidden units are normalised: `encoder`, `decoder`, `both` or `none`.
+    n_samples
+        Draws from each cell's posterior that are decoded and averaged; 0 decodes its mean.
+    rule
+        `mean_of_log` predicts the expected log1p of counts per 10 000, `log_of_mean` log1p of
+        the expected counts per 10 000.
+    seed
+        Seeds weights, batches and draws.
+    **settings
+        Further arguments of `scvi.model.SCVI` and its module.
+
+    Attributes
+    ----------
+    model
+        The trained model of scvi-tools; None before training.
+
+    Raises
+    ------
+    UsageError
+        scvi-tools is not installed, or a setting does not exist or is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_latent: int = 10,
+        n_hidden: int = 128,
+        n_layers: int = 1,
+        dropout_rate: float = 0.1,
+        gene_likelihood: Literal["zinb", "nb", "poisson"] = "zinb",
+        prior_library_log_mean: float | Sequence[float] | None = None,
+        prior_library_log_var: float | Sequence[float] | None = None,
+        use_batch_norm: _Norm = "none",
+        use_layer_norm: _Norm = "both",
+        n_samples: int = 0,
+        rule: Literal["mean_of_log", "log_of_mean"] = "mean_of_log",
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            layer="counts",
+            n_samples=n_samples,
+            rule=rule,
+            seed=seed,
+            n_latent=n_latent,
+            n_hidden=n_hidden,
+            n_layers=n_layers,
+            dropout_rate=dropout_rate,
+            gene_likelihood=gene_likelihood,
+            prior_library_log_mean=prior_library_log_mean,
+            prior_library_log_var=prior_library_log_var,
+            use_batch_norm=use_batch_norm,
+            use_layer_norm=use_layer_norm,
+            **settings,
+        )
+
+    @classmethod
+    def scvi_class(cls) -> type[Any]:
+        """Return the subclass of `scvi.model.SCVI`, imported on first use."""
+        check_package("scvi", who=cls.__name__)
+        with quiet():
+            from ._scvi_classes import MLSCVI
+        return MLSCVI
