@@ -59,6 +59,7 @@ def _add_data(add: Callable[..., None]) -> None:
     add("--cell-type-key", metavar="COLUMN", help="obs column of cell types in your file")
     add("--counts-layer", metavar="LAYER", help="layer of raw counts in your file, or X")
     add("--batch-key", metavar="COLUMN", help="obs column of batches in your file")
+    add("--protein-key", metavar="KEY", help="obsm of raw protein counts in your file")
     add(
         "--embedding",
         metavar="KEY|FILE",
@@ -141,6 +142,7 @@ def read_options(config: pytest.Config) -> Options:
         cell_type_key=get("cell_type_key"),
         counts_layer=get("counts_layer"),
         batch_key=get("batch_key"),
+        protein_key=get("protein_key"),
         embedding=get("embedding"),
         embedder=get("embedder"),
         covariates=tuple(dict.fromkeys(get("covariate"))),

@@ -192,7 +192,7 @@ def training_data(dataset: Dataset, split: Split) -> TrainingData:
     -------
     The cells of the split's `train` and `val`; `val_*` is None where it has no validation cells.
     """
-    X, counts, obs = dataset.X, dataset.counts, dataset.adata.obs
+    X, counts, obs, proteins = dataset.X, dataset.counts, dataset.adata.obs, dataset.proteins
     train, val = split.train, split.val
     some = len(val) > 0
     return TrainingData(
@@ -203,6 +203,8 @@ def training_data(dataset: Dataset, split: Split) -> TrainingData:
         val_counts=None if counts is None or not some else counts[val],
         obs=obs.iloc[train],
         val_obs=obs.iloc[val] if some else None,
+        proteins=None if proteins is None else proteins.iloc[train],
+        val_proteins=None if proteins is None or not some else proteins.iloc[val],
         batch_key=dataset.batch_key,
         cell_type_key=dataset.cell_type_key,
     )

@@ -23,8 +23,8 @@ class Options:
         The task where the models do not say it, or None.
     datasets, splits
         Names or paths, and split names; empty means the defaults.
-    cell_type_key, counts_layer, batch_key
-        Columns and layer of the user's own file.
+    cell_type_key, counts_layer, batch_key, protein_key
+        Columns, layer and key of `obsm` of the user's own file.
     embedding
         Key of `obsm` or file of an embedding, or None.
     embedder
@@ -65,6 +65,7 @@ class Options:
     cell_type_key: str | None = None
     counts_layer: str | None = None
     batch_key: str | None = None
+    protein_key: str | None = None
     embedding: str | None = None
     embedder: str | None = None
     covariates: tuple[str, ...] = ()

@@ -208,6 +208,7 @@ def _check_file_options(options: Options, task: str, *, own: bool) -> None:
         "--cell-type-key": options.cell_type_key,
         "--counts-layer": options.counts_layer,
         "--batch-key": options.batch_key,
+        "--protein-key": options.protein_key,
         **shifts,
     }
     if task == "latent_shift":
@@ -217,6 +218,9 @@ def _check_file_options(options: Options, task: str, *, own: bool) -> None:
         if option in shifts and task != "latent_shift":
             msg = f"{option} is for perturbation predictors; these are {task} models: drop it"
             raise UsageError(msg)
+    if options.protein_key is not None and task in {"decode", "latent_shift"}:
+        msg = f"--protein-key is for models of the cells themselves; these are {task} models: "
+        raise UsageError(msg + "drop it")
     if named and not own:
         msg = f"{named[0]} is for a file of your own: add --dataset FILE.h5ad"
         raise UsageError(msg)

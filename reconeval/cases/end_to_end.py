@@ -142,8 +142,8 @@ def cell_inputs(
 
     Returns
     -------
-    `X`; for a `predict` that names them `counts` and `obs`, which holds the batch of each cell and
-    nothing else: a cell type or library size would say more than the cell does.
+    `X`; for a `predict` that names them `counts`, `proteins` and `obs`, which holds the batch of
+    each cell and nothing else: a cell type or library size would say more than the cell does.
     """
     batch = [] if dataset.batch_key is None else [dataset.batch_key]
     obs = dataset.adata.obs[batch].iloc[rows]
@@ -151,4 +151,6 @@ def cell_inputs(
     labels: dict[str, Any] = {"obs": obs.set_axis([str(row) for row in range(len(obs))])}
     if counts is not None:
         labels["counts"] = counts
+    if dataset.proteins is not None:
+        labels["proteins"] = dataset.proteins.iloc[rows].set_axis(labels["obs"].index)
     return Inputs({"X": X}, labels)

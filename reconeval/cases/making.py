@@ -99,6 +99,8 @@ class Cases:
 
         if name not in self._datasets:
             keys = self._keys() if self._own(name) else {}
+            if keys:
+                keys["protein_key"] = self.options.protein_key
             self._datasets[name] = load_dataset(self.sources[name], **keys)
         return self._datasets[name]
 
