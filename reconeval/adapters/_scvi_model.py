@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from reconeval.adapters._scvi_base import OWN_SETTINGS, ScviBase
-from reconeval.adapters._scvi_cells import per_molecule, setup
+from reconeval.adapters._scvi_cells import per_molecule, setup, unlabel
 from reconeval.adapters._scvi_decoding import (
     BATCH_SIZE,
     latent_mean,
@@ -255,8 +255,9 @@ class ScviModel(ScviBase):
         not frozen; it predicts before that, too.
         """
         reference = reference_model._trained()
-        cells = adata.copy()
-        unlabel(reference, cells, reference_model.keys["labels_key"])
+        cells, labels_key = adata.copy(), reference_model.keys["labels_key"]
+        if labels_key not in cells.obs:
+            unlabel(reference, cells, labels_key)
         own = {name: getattr(reference_model, name) for name in OWN_SETTINGS}
         query = cls._made(own, reference_model.settings)
         with quiet(), seeded(reference_model.seed):
