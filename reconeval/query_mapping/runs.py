@@ -142,7 +142,8 @@ class Mappings:
                 return MappingRun(spec, case, [], verbose=self._verbose, references=references)
             fits = [self._fit(spec, case, reference) for reference in references]
         except ReconevalError as error:
-            return Run(spec, case, [], str(error))
+            kind = MappingRun if case.split.name == QUERY else Run
+            return kind(spec, case, [], str(error))
         return Run(spec, case, fits, verbose=self._verbose)
 
     def _fit(self, spec: ModelSpec, case: QueryMappingCase, reference: _Reference) -> Fit:
