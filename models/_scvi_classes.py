@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scvi.model import SCVI
 from scvi.module import VAE
 from torch import Tensor, nn
@@ -92,6 +93,18 @@ class _MLVAE(VAE):  # type: ignore[misc]  # scvi-tools is not typed
             if prior is not None:
                 kwargs[name] = _per_batch(prior, kwargs[name])
         super().__init__(*args, **kwargs)
+        if not self.use_observed_lib_size:
+            self._start_at_prior()
+
+    def _start_at_prior(self) -> None:
+        """Let the encoder of the library size begin at the mean of the prior.
+
+        From 0, where it begins in scvi-tools, all hidden units learn to add up to that mean, and
+        whatever they do in a cell that was not trained on is multiplied with it.
+        """
+        mean = self.library_log_means.mean()
+        with torch.no_grad():
+            self.l_encoder.mean_encoder.bias.copy_(mean)
 
 
 class MLSCVI(SCVI):  # type: ignore[misc]  # scvi-tools is not typed

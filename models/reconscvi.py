@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ReconMLSCVI", "ReconNLSCVI", "ReconSCVI"]
 
-_Norm = Literal["encoder", "decoder", "none", "both"]
-
 
 class ReconSCVI(ScviModel):
     """scVI of scvi-tools: a variational autoencoder of raw counts.
@@ -153,6 +151,9 @@ class ReconNLSCVI(ScviModel):
 class ReconMLSCVI(ScviModel):
     """scVI that models the library size of a cell instead of taking the observed one.
 
+    The encoder of the library size starts at the mean of its prior. In scvi-tools it starts at 0,
+    and with batch normalisation few steps of training leave it far off on held-out cells.
+
     Parameters
     ----------
     n_latent, n_hidden, n_layers
@@ -164,8 +165,6 @@ class ReconMLSCVI(ScviModel):
     prior_library_log_mean, prior_library_log_var
         Mean and variance of the log library size over the genes of the data, one number or one
         per batch in the order of their names; default those of the cells of each batch.
-    use_batch_norm, use_layer_norm
-        Where hidden units are normalised: `encoder`, `decoder`, `both` or `none`.
     n_samples
         Draws from each cell's posterior that are decoded and averaged; 0 decodes its mean.
     rule
@@ -197,8 +196,6 @@ class ReconMLSCVI(ScviModel):
         gene_likelihood: Literal["zinb", "nb", "poisson"] = "zinb",
         prior_library_log_mean: float | Sequence[float] | None = None,
         prior_library_log_var: float | Sequence[float] | None = None,
-        use_batch_norm: _Norm = "none",
-        use_layer_norm: _Norm = "both",
         n_samples: int = 0,
         rule: Literal["mean_of_log", "log_of_mean"] = "mean_of_log",
         seed: int = 0,
@@ -216,8 +213,6 @@ class ReconMLSCVI(ScviModel):
             gene_likelihood=gene_likelihood,
             prior_library_log_mean=prior_library_log_mean,
             prior_library_log_var=prior_library_log_var,
-            use_batch_norm=use_batch_norm,
-            use_layer_norm=use_layer_norm,
             **settings,
         )
 
