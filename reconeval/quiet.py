@@ -43,6 +43,7 @@ _MESSAGES = (
     r".*Checkpoint directory .* exists and is not empty",
     r".*(GPU|TPU|HPU|MPS) available but not used",
     r".*Total length of .* across ranks is zero",
+    r".*We recommend using setup_mudata",
     r".*was configured without a .*val_dataloader|.*defined a `validation_step` but have no",
 )
 

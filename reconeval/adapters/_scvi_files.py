@@ -53,7 +53,7 @@ def write_model(
         "genes": list(map(str, model.adata.var_names)),
         "batches": _categories(manager, "batch"),
         "labels": _categories(manager, "labels"),
-        "proteins": _protein_names(model.adata),
+        "proteins": _protein_names(model),
     }
     weights = {k: v.contiguous().cpu() for k, v in model.module.state_dict().items()}
     try:
@@ -136,5 +136,8 @@ def _categories(manager: Any, field: str) -> list[str]:
     return [str(name) for name in manager.get_state_registry(field).categorical_mapping]
 
 
-def _protein_names(adata: AnnData) -> list[str]:
-    return list(map(str, adata.obsm[PROTEINS].columns)) if PROTEINS in adata.obsm else []
+def _protein_names(model: Any) -> list[str]:
+    """Return the proteins of a model; none of one that leaves those of its cells aside."""
+    if "proteins" not in model.adata_manager.data_registry:
+        return []
+    return list(map(str, model.adata.obsm[PROTEINS].columns))
