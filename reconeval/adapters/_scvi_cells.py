@@ -129,7 +129,7 @@ def with_fields_of(
     name, manager = type(model).__name__, model.adata_manager
     for what, missing in (
         ("counts", layer is not None and layer not in cells.layers),
-        ("proteins", PROTEINS in model.adata.obsm and PROTEINS not in cells.obsm),
+        ("proteins", "proteins" in manager.data_registry and PROTEINS not in cells.obsm),
         (f"obs with {batch_key}", batch_key is not None and batch_key not in cells.obs),
     ):
         if missing:
