@@ -12,6 +12,8 @@ from reconeval.cases.query_mapping import QUERY
 from reconeval.costs import find
 from reconeval.errors import UsageError
 from reconeval.plugin import ROW, SESSION
+from reconeval.query_mapping.models import check_offers
+from reconeval.query_mapping.places import n_trainings
 from reconeval.report.progress import Progress
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.collectonly:
         return
     try:  # a dataset that cannot be used stops the run before anything is trained
-        session.check_models()
+        if session.task == "query_mapping":
+            check_offers(session.specs.values())
         for item in mine:
             place = getattr(item, "callspec", None) and item.callspec.params.get("case")
             if place:
@@ -96,7 +99,10 @@ def session(request: pytest.FixtureRequest) -> Session:
 
 @pytest.fixture(scope="session")
 def progress(request: pytest.FixtureRequest, session: Session) -> Iterator[Progress]:
-    with Progress(request.config, session.n_trainings) as bar:
+    mapping = session.task == "query_mapping"
+    each = n_trainings(session.places) if mapping else len(session.places)
+    total = len(session.specs) * len(session.options.seeds) * each
+    with Progress(request.config, total) as bar:
         yield bar
 
 

@@ -11,10 +11,18 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["parse_settings", "settings_id", "shown"]
+__all__ = [
+    "check_alias",
+    "parse_settings",
+    "settings_id",
+    "shown",
+    "surgery_id",
+    "surgery_text",
+]
 
 TRAIN = "train."
 
+_ID = re.compile(r"[A-Za-z0-9_:+\-./]+")  # what a -k expression of pytest can hold
 _WORDS = {"true": True, "false": False, "none": None}
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -60,6 +68,23 @@ def settings_id(kwargs: Mapping[str, Any], train_kwargs: Mapping[str, Any]) -> s
     """Return settings as they stand in a model's id, `+key:value` each, sorted by key."""
     named = dict(kwargs) | {TRAIN + key: value for key, value in train_kwargs.items()}
     return "".join(f"+{key}:{shown(named[key])}" for key in sorted(named))
+
+
+def surgery_id(surgery: Mapping[str, Any]) -> str:
+    """Return settings of query mapping as they stand in a model's id."""
+    return settings_id({f"surgery.{name}": value for name, value in surgery.items()}, {})
+
+
+def surgery_text(surgery: Mapping[str, Any]) -> str:
+    """Return settings of query mapping as the option that gives them."""
+    return "--surgery " + "&".join(f"{name}={value}" for name, value in surgery.items())
+
+
+def check_alias(alias: str, *, where: str) -> None:
+    """Refuse an alias that `-k` cannot select; `where` begins the message."""
+    if not _ID.fullmatch(alias):
+        msg = f"{where}: the alias {alias!r} may hold only letters, digits and _ : + - . /"
+        raise UsageError(msg)
 
 
 def _pairs(text: str, where: str) -> Iterator[str]:

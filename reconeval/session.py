@@ -177,20 +177,6 @@ class Session:
             progress=progress,
         )
 
-    def check_models(self) -> None:
-        """Refuse models that cannot do the task; may import what they are made of.
-
-        Raises
-        ------
-        UsageError
-            If a class of scvi-tools offers no query mapping.
-        """
-        if self.task == "query_mapping":
-            from reconeval.query_mapping.models import check_offer
-
-            for spec in self.specs.values():
-                check_offer(spec)
-
     @cached_property
     def _mappings(self) -> Mappings:
         from reconeval.query_mapping.runs import Mappings
@@ -200,16 +186,6 @@ class Session:
             accelerator=self.options.accelerator,
             verbose=self.options.verbose,
         )
-
-    @property
-    def n_trainings(self) -> int:
-        """How many trainings the run will make, if nothing is deselected."""
-        n = len(self.specs) * len(self.options.seeds)
-        if self.task != "query_mapping":
-            return n * len(self.places)
-        from reconeval.query_mapping.runs import n_trainings
-
-        return n * n_trainings(self.places)
 
     def judge(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconeval._loading import class_of, load_target
 from reconeval._models_file import check_table, read_models_file
-from reconeval._settings import parse_settings, settings_id
+from reconeval._settings import check_alias, parse_settings, settings_id, surgery_id, surgery_text
 from reconeval.adapters import adapt, find_scvi
 from reconeval.contract import declared_exceptions
 from reconeval.errors import UsageError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelSpec", "parse_models"]
 
-_ID = re.compile(r"[A-Za-z0-9_:+\-./]+")  # what a -k expression of pytest can hold
 _TOML = re.compile(r"(?P<path>[^?]+\.toml)(?::(?P<alias>[^:]+))?")
 
 
@@ -70,16 +69,14 @@ class ModelSpec:
     def key(self) -> str:
         """The target with its settings, and the embedding: the same whatever the alias."""
         name = f"/{self.embedding[0]}" if self.embedding else ""
-        settings = settings_id(self.kwargs, self.train_kwargs) + _surgery_id(self.surgery)
+        settings = settings_id(self.kwargs, self.train_kwargs) + surgery_id(self.surgery)
         return self.target + settings + name
 
     @property
     def typed(self) -> str:
         """What the user typed, for results."""
         typed = f"{self.source} {self.embedding[1]}" if self.embedding else self.source
-        if not self.surgery:
-            return typed
-        return f"{typed} --surgery {'&'.join(f'{k}={v}' for k, v in self.surgery.items())}"
+        return f"{typed} {surgery_text(self.surgery)}" if self.surgery else typed
 
     def decoding(self, name: str, option: str) -> ModelSpec:
         """Return the spec of the same decoder on an embedding.
@@ -95,14 +92,8 @@ class ModelSpec:
         return replace(self, id=f"{self.id}/{name}", embedding=(name, option))
 
     def mapping(self, surgery: Mapping[str, Any]) -> ModelSpec:
-        """Return the spec of the same model as one that maps queries.
-
-        Parameters
-        ----------
-        surgery
-            Settings of the mapping; become part of the id.
-        """
-        name = self.id + _surgery_id(surgery)
+        """Return the same model as one that maps queries with these settings, part of its id."""
+        name = self.id + surgery_id(surgery)
         return replace(self, id=name, task="query_mapping", surgery=surgery)
 
     @property
@@ -217,7 +208,7 @@ def _parse(text: str, folder: Path, option: str) -> Iterable[ModelSpec]:
     head, question, query = text.partition("?")
     alias, equals, target = head.rpartition("=")
     if equals:
-        _check_alias(alias, where=where)
+        check_alias(alias, where=where)
     kwargs, train_kwargs = parse_settings(query, where=where) if question else ({}, {})
     yield _make(
         alias or None,
@@ -240,7 +231,7 @@ def _parse_file(
     for alias in tables if wanted is None else [wanted]:
         source = f"{text}:{alias}" if wanted is None else text
         where = option + source
-        _check_alias(alias, where=where)
+        check_alias(alias, where=where)
         table = tables[alias]
         check_table(table, where=where)
         yield _make(
@@ -297,10 +288,6 @@ def _make(
     )
 
 
-def _surgery_id(surgery: Mapping[str, Any]) -> str:
-    return settings_id({f"surgery.{name}": value for name, value in surgery.items()}, {})
-
-
 def _check_call(
     factory: Callable[..., Any], kwargs: Mapping[str, Any], task: str, where: str
 ) -> None:
@@ -311,9 +298,3 @@ def _check_call(
     check_keywords(parameters, kwargs, where=where)
     if task in OFFERED:
         plan(parameters, OFFERED[task].constructor, kwargs, where=where)
-
-
-def _check_alias(alias: str, *, where: str) -> None:
-    if not _ID.fullmatch(alias):
-        msg = f"{where}: the alias {alias!r} may hold only letters, digits and _ : + - . /"
-        raise UsageError(msg)

@@ -24,7 +24,8 @@ from reconeval.errors import ModelError, Undefined, UsageError
 from reconeval.query_mapping.cells import QueryCells, query_cells
 from reconeval.query_mapping.checks import CHECKS
 from reconeval.query_mapping.entries import MAPPING, MOST_DIFFERENCE
-from reconeval.query_mapping.runs import Mappings, n_trainings
+from reconeval.query_mapping.places import n_trainings
+from reconeval.query_mapping.runs import Mappings
 from reconeval.query_mapping.trainings import Trainings
 from reconeval.spec import parse_models
 from tests import query_models

@@ -17,7 +17,7 @@ from reconeval.errors import Undefined, UsageError
 from reconeval.query_mapping.cells import query_cells
 from reconeval.query_mapping.checks import CHECKS
 from reconeval.query_mapping.entries import MAPPING, MOST_DIFFERENCE
-from reconeval.query_mapping.models import check_offer, mapper_of
+from reconeval.query_mapping.models import check_offers, mapper_of
 from reconeval.query_mapping.runs import Mappings
 from reconeval.query_mapping.trainings import Trainings
 from reconeval.runs import trained
@@ -163,7 +163,7 @@ def test_a_batch_is_reconstructed_before_and_after(dataset, references, monkeypa
 def test_a_class_without_surgery_is_refused_in_one_line():
     (spec,) = parse_models(["scvi.model:LinearSCVI"])
     with pytest.raises(UsageError, match="LinearSCVI: offers no query mapping") as caught:
-        check_offer(spec)
+        check_offers([spec])
     assert "\n" not in str(caught.value)
 
 

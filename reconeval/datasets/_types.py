@@ -70,7 +70,8 @@ class Dataset:
     @cached_property
     def proteins(self) -> pd.DataFrame | None:
         """Raw counts of proteins, a row per cell and a column per protein, or None."""
-        return self.adata.obsm.get("proteins")
+        table: pd.DataFrame | None = self.adata.obsm.get("proteins")
+        return table
 
     @property
     def genes(self) -> tuple[str, ...]:

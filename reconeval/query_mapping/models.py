@@ -8,15 +8,16 @@ from reconeval._loading import class_of
 from reconeval._settings import parse_settings
 from reconeval.adapters.scvi import ScviModel
 from reconeval.errors import UsageError
+from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconeval.options import Options
     from reconeval.query_mapping.trainings import QueryMapper
     from reconeval.spec import ModelSpec
 
-__all__ = ["check_offer", "mapper_of", "mapping_specs"]
+__all__ = ["check_offers", "mapper_of", "mapping_specs"]
 
 _METHOD = "query_mapper"
 
@@ -44,18 +45,18 @@ def mapping_specs(specs: Sequence[ModelSpec], options: Options) -> list[ModelSpe
     return [spec.mapping(surgery) for spec in specs]
 
 
-def check_offer(spec: ModelSpec) -> None:
-    """Refuse a class of scvi-tools without surgery; this imports scvi-tools.
+def check_offers(specs: Iterable[ModelSpec]) -> None:
+    """Refuse classes of scvi-tools without surgery; this imports scvi-tools where there are any.
 
     Raises
     ------
     UsageError
-        If scvi-tools gives the class no `load_query_data`.
+        If scvi-tools gives a class no `load_query_data`.
     """
-    cls = class_of(spec.factory, where=f"--model {spec.source}")
-    if issubclass(cls, ScviModel):
-        from reconeval.quiet import quiet
-
+    for spec in specs:
+        cls = class_of(spec.factory, where=f"--model {spec.source}")
+        if not issubclass(cls, ScviModel):
+            continue
         with quiet():
             named = cls.scvi_class()
         if not callable(getattr(named, "load_query_data", None)):

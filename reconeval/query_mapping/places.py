@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconeval.cases.query_mapping import query_split_names
+from reconeval.cases.query_mapping import QUERY, query_split_names
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconeval.options import Options
 
-__all__ = ["DEFAULT_QUERY", "query_batches_of", "query_places"]
+__all__ = ["DEFAULT_QUERY", "n_trainings", "query_batches_of", "query_places"]
 
 DEFAULT_QUERY = "immune_batches"
 
@@ -44,6 +46,13 @@ def query_places(options: Options) -> tuple[list[tuple[str, str]], dict[str, str
         sources[name] = source
         places += [(name, split) for split in query_split_names(batches)]
     return places, sources
+
+
+def n_trainings(places: Sequence[tuple[str, str]]) -> int:
+    """Return how many trainings the splits of query mapping need, per model and seed."""
+    n_datasets = sum(split == QUERY for _, split in places)
+    n_batches = (len(places) - n_datasets) // 2
+    return 4 * n_datasets + 2 * n_batches  # the reference, three joint ones; each batch twice
 
 
 def query_batches_of(source: str, options: Options) -> tuple[str, ...]:

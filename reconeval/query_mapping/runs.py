@@ -28,14 +28,7 @@ if TYPE_CHECKING:
     from reconeval.spec import ModelSpec
     from reconeval.timing import Usage
 
-__all__ = ["MappingRun", "Mappings", "n_trainings"]
-
-
-def n_trainings(places: Sequence[tuple[str, str]]) -> int:
-    """Return how many trainings the splits of query mapping need, per model and seed."""
-    n_datasets = sum(split == QUERY for _, split in places)
-    n_batches = (len(places) - n_datasets) // 2
-    return 4 * n_datasets + 2 * n_batches  # the reference, three joint ones; each batch twice
+__all__ = ["MappingRun", "Mappings"]
 
 
 @dataclass(eq=False)
