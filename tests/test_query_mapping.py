@@ -159,6 +159,15 @@ class TestChecks:
         assert found.value == pytest.approx(expected, rel=1e-4)
         assert "b3, b4 jointly" in found.cause
 
+    def test_the_reconstruction_of_the_reference_is_measured_too(self):
+        trainings = trainings_of(drift=1e-3)
+        X, axes = np.asarray(trainings.cells.reference.X), trainings.mapper.axes
+        share = 1 - (1 - 1e-3) ** (2 * trainings.joint.n_steps)
+        expected = np.abs(X @ axes @ axes.T).max() * share
+        found = answer("reference_reconstruction_drift", trainings).value
+        assert found == pytest.approx(expected, rel=1e-3)
+        assert answer("reference_reconstruction_drift", trainings_of()).value == 0
+
     def test_separate_and_joint_training_differ_by_what_the_offsets_do(self):
         trainings = trainings_of(rate=0.02)
         joint = trainings.joint.offsets
@@ -210,7 +219,7 @@ class TestChecks:
     def test_values_that_are_not_finite_are_the_models_fault(self):
         trainings = trainings_of()
         trainings.joint.axes[:] = np.nan
-        with pytest.raises(ModelError, match="not finite"):
+        with pytest.raises(ModelError, match="values that are not finite"):
             answer("query_batch_dependence", trainings)
 
     def test_trainings_are_made_once_and_only_where_asked_for(self):
@@ -383,4 +392,4 @@ class TestCommand:
         asked += ("--query-batches", "b3,r1", "--metric-family", "query_mapping")
         result = bench(pytester, FILE, *asked)
         assert result.ret == 0, result.stdout.str()
-        result.assert_outcomes(passed=10)
+        result.assert_outcomes(passed=11)

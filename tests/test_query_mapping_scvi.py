@@ -108,6 +108,13 @@ def test_weight_decay_moves_the_reference_and_the_check_fails(mappings, name):
     assert "weight_decay=0" in found.cause
 
 
+def test_batch_normalisation_of_the_decoder_moves_what_the_reference_decodes_to(mappings):
+    check = CHECKS["reference_reconstruction_drift"]
+    assert check(mappings("default")).value > 1e-3
+    assert check(mappings("default", freeze_batchnorm_decoder=True)).value <= MOST_DIFFERENCE
+    assert check(mappings("scarches")).value <= MOST_DIFFERENCE
+
+
 def test_an_encoder_that_is_frozen_whole_leaves_the_recipe_no_say(mappings):
     trainings = mappings("default")
     for name in ("query_separate_vs_joint_epochs", "query_separate_vs_joint_steps"):

@@ -92,6 +92,11 @@ class ScviMapper:
         }
         self._surgery["accelerator"] = accelerator
 
+    @property
+    def model(self) -> ScviModel:
+        """The reference."""
+        return self._reference
+
     def latent(self, cells: AnnData) -> FloatArray:
         """Return the reference's latent representation of cells, (n_cells, n_latent), float32."""
         return self._reference.get_latent_representation(cells)

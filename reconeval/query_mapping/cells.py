@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconeval._typing import BoolArray, FloatArray, IntArray, StrArray
     from reconeval.cases.query_mapping import QuerySplit
     from reconeval.datasets import Dataset
+    from reconeval.inputs import Inputs
 
 __all__ = ["QueryCells", "query_cells"]
 
@@ -28,8 +29,8 @@ class QueryCells:
 
     Attributes
     ----------
-    reference
-        All cells of the reference batches.
+    reference, reference_inputs
+        All cells of the reference batches, and what `predict` is asked with about them.
     query
         All cells of the query batches.
     batch
@@ -41,6 +42,7 @@ class QueryCells:
     """
 
     reference: AnnData
+    reference_inputs: Inputs
     query: AnnData
     batch: StrArray
     in_training: BoolArray
@@ -80,17 +82,21 @@ def query_cells(dataset: Dataset, split: QuerySplit) -> QueryCells:
     reference = np.sort(np.concatenate([split.train, split.val]))
     query = np.sort(split.query)
     return QueryCells(
-        reference=_cells(dataset, reference),
-        query=_cells(dataset, query),
+        reference=_cells(dataset, _inputs(dataset, reference)),
+        reference_inputs=_inputs(dataset, reference),
+        query=_cells(dataset, _inputs(dataset, query)),
         batch=np.asarray(dataset.adata.obs[dataset.batch_key].astype(str))[query],
         in_training=np.isin(query, split.mapped),
         batches=split.batches,
     )
 
 
-def _cells(dataset: Dataset, rows: IntArray) -> AnnData:
+def _inputs(dataset: Dataset, rows: IntArray) -> Inputs:
     counts = dataset.counts
-    inputs = cell_inputs(dataset, rows, dataset.X[rows], None if counts is None else counts[rows])
+    return cell_inputs(dataset, rows, dataset.X[rows], None if counts is None else counts[rows])
+
+
+def _cells(dataset: Dataset, inputs: Inputs) -> AnnData:
     labels = inputs.labels
     return cells_of(
         inputs.first,

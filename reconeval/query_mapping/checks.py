@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconeval._typing import FloatArray
+    from reconeval.inputs import Inputs
     from reconeval.query_mapping.trainings import Mapped, Trainings
 
 __all__ = ["CHECKS", "MINIBATCHES", "Finding"]
@@ -58,6 +59,18 @@ def reference_drift(trainings: Trainings) -> Finding:
         "encoded with; train the query with weight_decay=0 and the reference's weights frozen"
     )
     return Finding(drifts[worst], cause)
+
+
+def reference_reconstruction_drift(trainings: Trainings) -> Finding:
+    """Measure how far joint query training moved the reconstruction of the reference.
+
+    Weights of the decoder that all batches share may move though the latent representation stays.
+    """
+    inputs = trainings.cells.reference_inputs
+    before, after = (
+        _reconstruct(model, inputs) for model in (trainings.mapper.model, trainings.joint.model)
+    )
+    return Finding(_largest(before, after))
 
 
 def query_batch_dependence(trainings: Trainings) -> Finding:
@@ -151,6 +164,7 @@ CHECKS: dict[str, Callable[[Trainings], Finding]] = {
     check.__name__: check
     for check in (
         reference_drift,
+        reference_reconstruction_drift,
         query_batch_dependence,
         query_minibatch_dependence,
         query_separate_vs_joint_epochs,
@@ -191,6 +205,11 @@ def _apart(trainings: Trainings, *, by: str) -> FloatArray:
     return _difference(cells.gathered(parts), trainings.joint.latent(cells.query.copy()))
 
 
+def _reconstruct(model: Any, inputs: Inputs) -> FloatArray:
+    args, labels = inputs.copy().arguments(model)
+    return np.asarray(model.predict(*args, **labels))
+
+
 def _query_latents(
     trainings: Trainings, first: Mapped, second: Mapped
 ) -> tuple[FloatArray, FloatArray]:
@@ -199,17 +218,17 @@ def _query_latents(
 
 
 def _difference(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return the difference of two latent representations of the same cells.
+    """Return the difference of two arrays of the same cells.
 
     Raises
     ------
     ModelError
         If they do not have one shape, or values that are not finite.
     """
-    for latent in (a, b):
-        if latent.shape != a.shape or not np.isfinite(latent).all():
-            msg = f"the latent representation has shape {latent.shape} or values that are not "
-            msg += f"finite, expected finite values of shape {a.shape}"
+    for array in (a, b):
+        if array.shape != a.shape or not np.isfinite(array).all():
+            msg = f"the model returned shape {array.shape} or values that are not finite, "
+            msg += f"expected finite values of shape {a.shape}"
             raise ModelError(msg)
     return a.astype(np.float64) - b.astype(np.float64)
 

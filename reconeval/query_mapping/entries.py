@@ -55,6 +55,11 @@ MAPPING: dict[str, Metric] = {
             limit=MOST_DIFFERENCE,
         ),
         _entry(
+            "reference_reconstruction_drift",
+            "largest change of a reference cell's reconstruction by joint query training",
+            unit="log1p CP10k",
+        ),
+        _entry(
             "query_batch_dependence",
             "largest change of a query cell's latent representation when its batch is encoded "
             "alone",

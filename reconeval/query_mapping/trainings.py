@@ -54,6 +54,11 @@ class Mapped(Protocol):
 class QueryMapper(Protocol):
     """A trained reference that takes up query batches: what `model.query_mapper()` returns."""
 
+    @property
+    def model(self) -> Any:
+        """The reference, as `predict` of any model is called."""
+        ...
+
     def latent(self, cells: AnnData) -> FloatArray:
         """Return the latent representation of reference cells, (n_cells, n_latent)."""
         ...
