@@ -17,10 +17,15 @@ from reconeval.adapters.scvi import (
     posterior_mean,
     setup,
 )
+from reconeval.cases import EndToEndCase
 from reconeval.datasets import load_dataset, make_split
 from reconeval.errors import UsageError
+from reconeval.metrics.registry import METRICS
 from reconeval.models import ReconSCVI
 from reconeval.offers import cells_of, train_offers, training_data
+from reconeval.runs import train
+from reconeval.spec import parse_models
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("scvi") is None,
@@ -69,10 +74,10 @@ def arguments(cells):
     }
 
 
-def made(target, cells, *, train=None, **settings):
+def made(target, cells, *, options=None, **settings):
     model = find_scvi(target, where="here")(**settings)
     keys = {"batch_key": "batch", "cell_type_key": "cell_type"}
-    model.train(cells[0], cells[1], **keys, **{**QUICK, **(train or {})})
+    model.train(cells[0], cells[1], **keys, **{**QUICK, **(options or {})})
     return model
 
 
@@ -82,13 +87,13 @@ def scvi_model(cells):
 
 
 def test_trains_and_validates_on_the_split_of_the_harness(cells, scvi_model):
-    train, val, _ = cells
+    training, val, _ = cells
     model = scvi_model.model
     assert model.train_indices.tolist() == list(range(N_TRAIN))
     assert model.validation_indices.tolist() == list(range(N_TRAIN, N_TRAIN + 30))
     assert len(model.test_indices) == 0
     registered = model.adata_manager.get_from_registry("X")
-    np.testing.assert_array_equal(registered[:N_TRAIN], train.layers["counts"])
+    np.testing.assert_array_equal(registered[:N_TRAIN], training.layers["counts"])
     np.testing.assert_array_equal(registered[N_TRAIN:], val.layers["counts"])
     assert model.adata_manager.get_state_registry("batch").original_key == "batch"
     assert model.adata_manager.get_state_registry("labels").original_key == "cell_type"
@@ -256,8 +261,8 @@ def test_trains_without_validation_cells(cells):
 
 
 def test_stops_early_and_says_nothing(cells, capfd):
-    train = {"max_epochs": 50, "early_stopping_patience": 1, "plan_kwargs": {"lr": 0.5}}
-    model = made("scvi.model:SCVI", cells, **SMALL, train=train)
+    options = {"max_epochs": 50, "early_stopping_patience": 1, "plan_kwargs": {"lr": 0.5}}
+    model = made("scvi.model:SCVI", cells, **SMALL, options=options)
     assert len(model.model.history["elbo_validation"]) < 50
     assert capfd.readouterr() == ("", "")
 
@@ -274,7 +279,7 @@ def test_an_unknown_batch_is_refused(cells, scvi_model):
 
 
 @pytest.mark.parametrize(
-    ("settings", "train", "message"),
+    ("settings", "options", "message"),
     [
         ({"n_latnt": 3}, {}, r"SCVI\(\) takes no 'n_latnt'; did you mean n_latent\?"),
         ({"n_latent": 0}, {}, "n_latent is 0, expected a whole number from 1"),
@@ -289,9 +294,9 @@ def test_an_unknown_batch_is_refused(cells, scvi_model):
         ({}, {"logger": True}, "takes no logger"),
     ],
 )
-def test_what_cannot_be_is_refused(cells, settings, train, message):
+def test_what_cannot_be_is_refused(cells, settings, options, message):
     with pytest.raises(UsageError, match=message):
-        made("scvi.model:SCVI", cells, train=train, **settings)
+        made("scvi.model:SCVI", cells, options=options, **settings)
 
 
 def test_none_of_the_command_line_is_a_choice_of_scvi_tools():
@@ -334,3 +339,41 @@ def test_the_steps_work_on_a_model_of_scvi_tools_itself(cells, scvi_model):
     np.testing.assert_allclose(
         posterior_mean(own, adata, batch_size=7), posterior_mean(own, adata), rtol=1e-3
     )
+
+
+def test_verbose_brings_the_messages_back(cells, capfd):
+    options = {"max_epochs": 1, "enable_progress_bar": True}
+    model = made("scvi.model:SCVI", cells, **SMALL, options=options)
+    model.predict(cells[2])
+    shown = "".join(capfd.readouterr())
+    assert "Epoch 1/1" in shown
+    assert "transfer" in shown
+
+
+class Witness:
+    """Keeps what it is asked with."""
+
+    def train(self, X):
+        self.asked = []
+
+    def predict(self, X, counts, obs):
+        self.asked.append((X, counts, obs))
+        return X
+
+
+def test_predict_gets_counts_and_batches_of_the_cells_it_is_asked_about_and_no_more():
+    dataset = load_dataset("immune_batches")
+    case = EndToEndCase(dataset, make_split(dataset, "iid"))
+    (spec,) = parse_models(["tests.test_adapters_scvi:Witness"], folder=ROOT)
+    run = train(spec, case, [0])
+    run.scores(METRICS["poisson_deviance"])
+    (X, counts, obs), (thin_X, kept, _) = run.fits[0].model.asked
+    test = case.split.test
+    np.testing.assert_array_equal(counts, dataset.counts[test])
+    np.testing.assert_array_equal(X, dataset.X[test])
+    assert list(obs) == ["batch"]
+    assert obs.index.tolist() == [str(row) for row in range(len(test))]
+    assert (obs["batch"].to_numpy() == dataset.adata.obs["batch"].to_numpy()[test]).all()
+    assert (kept <= counts).all()
+    assert kept.sum() == pytest.approx(0.9 * counts.sum(), rel=0.01)
+    np.testing.assert_array_equal(kept > 0, thin_X > 0)

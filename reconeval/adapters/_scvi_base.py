@@ -48,6 +48,7 @@ class ScviBase:
             layer = "X" if str(likelihood).startswith("normal") else "counts"
         self.layer = layer
         self.model: Any = None
+        self.verbose = False
         self.keys: dict[str, str | None] = {"batch_key": None, "labels_key": None}
 
     @classmethod
@@ -95,7 +96,7 @@ class ScviBase:
     def _asked(self) -> Iterator[Any]:
         """Lend the trained model out; it forgets the cells that it was asked about afterwards."""
         model = self._trained()
-        with quiet():
+        with quiet(self.verbose):
             try:
                 yield model
             finally:

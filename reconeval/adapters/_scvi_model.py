@@ -107,7 +107,7 @@ class ScviModel(ScviBase):
             If the cells lack what the class needs, or do not fit its settings.
         """
         seed = self.seed if seed is None else seed
-        self.model = None
+        self.model, self.verbose = None, enable_progress_bar
         cells = _joined(adata, val_adata)
         n_latent = self.settings.get("n_latent", 1)
         if n_latent > cells.n_vars:
