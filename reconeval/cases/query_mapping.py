@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from reconeval.filling import hint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconeval._typing import IntArray
+    from reconeval._typing import BoolArray, IntArray, StrArray
     from reconeval.datasets import Dataset
 
 __all__ = [
@@ -125,33 +126,21 @@ def make_query_split(
         raise UsageError(msg)
     labels = np.asarray(dataset.adata.obs[dataset.batch_key].astype(str))
     _check_batches(dataset.name, labels, batches)
-    rng = np.random.default_rng(seed)
-    reference = rng.permutation(np.flatnonzero(~np.isin(labels, batches)).astype(np.int64))
-    train, val = np.split(reference, [round(_TRAINING * len(reference))])
-    of_batch = {
-        batch: rng.permutation(np.flatnonzero(labels == batch).astype(np.int64))
-        for batch in batches
-    }
-    parts = {
-        batch: np.split(rows, [round(_MAPPED * len(rows))]) for batch, rows in of_batch.items()
-    }
-    query = np.concatenate(list(of_batch.values()))
-    places = {QUERY: ("", "", query)}
-    for split_name, (batch, stage) in zip(
-        query_split_names(batches)[1:],
-        ((batch, stage) for batch in batches for stage in (BEFORE, AFTER)),
-        strict=True,
-    ):
-        places[split_name] = (batch, stage, parts[batch][1])
+    asked = [("", ""), *product(batches, (BEFORE, AFTER))]
+    places = dict(zip(query_split_names(batches), asked, strict=True))
     if name not in places:
         msg = f"dataset {dataset.name}: no split {name!r}{hint(name, places, 'splits:')}"
         raise UsageError(msg)
-    batch, stage, test = places[name]
+    batch, stage = places[name]
+    rng = np.random.default_rng(seed)
+    train, val = _cut(~np.isin(labels, batches), _TRAINING, rng)
+    parts = {one: _cut(labels == one, _MAPPED, rng) for one in batches}
+    query = np.concatenate([rows for both in parts.values() for rows in both])
     return QuerySplit(
         name=name,
         train=train,
         val=val,
-        test=test,
+        test=parts[batch][1] if batch else query,
         held_out=tuple(batches),
         batches=tuple(batches),
         query=query,
@@ -161,7 +150,14 @@ def make_query_split(
     )
 
 
-def _check_batches(dataset: str, labels: np.ndarray, batches: Sequence[str]) -> None:
+def _cut(mask: BoolArray, share: float, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+    """Shuffle the rows of a mask and cut them in two."""
+    rows = rng.permutation(np.flatnonzero(mask).astype(np.int64))
+    cut = round(share * len(rows))
+    return rows[:cut], rows[cut:]
+
+
+def _check_batches(dataset: str, labels: StrArray, batches: Sequence[str]) -> None:
     names, sizes = np.unique(labels, return_counts=True)
     found = {str(name): int(size) for name, size in zip(names, sizes, strict=True)}
     for batch in batches:

@@ -12,7 +12,7 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from reconeval._typing import FloatArray, IntArray
+    from reconeval._typing import FloatArray, IntArray, StrArray
 
 __all__ = ["BATCHES", "DEPTHS", "QUERY_BATCHES", "checksum", "derive"]
 
@@ -69,13 +69,8 @@ def derive(immune: AnnData, *, expected: str | None = None) -> AnnData:
     adata.layers["counts"] = counts
     adata.obs["batch"] = pd.Categorical.from_codes(batch, pd.Index(BATCHES))
     adata.obs["total_counts"] = rest + np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
-    found = checksum(adata)
-    if expected is not None and found != expected:
-        msg = (
-            f"dataset immune_batches: NumPy {np.__version__} makes cells of sha256 "
-            f"{found[:12]}..., expected {expected[:12]}...; use another version of NumPy"
-        )
-        raise UsageError(msg)
+    if expected is not None:
+        _check(checksum(adata), expected)
     return adata
 
 
@@ -92,7 +87,16 @@ def checksum(adata: AnnData) -> str:
     return digest.hexdigest()
 
 
-def _deal(cell_types: np.ndarray, order: FloatArray) -> IntArray:
+def _check(found: str, expected: str) -> None:
+    if found != expected:
+        msg = (
+            f"dataset immune_batches: NumPy {np.__version__} makes cells of sha256 "
+            f"{found[:12]}..., expected {expected[:12]}...; use another version of NumPy"
+        )
+        raise UsageError(msg)
+
+
+def _deal(cell_types: StrArray, order: FloatArray) -> IntArray:
     """Return the number of each cell's batch: within a type in the given order, in turn."""
     batch = np.empty(len(order), dtype=np.int64)
     batch[np.lexsort((order, cell_types))] = np.resize(_DEAL, len(order))
