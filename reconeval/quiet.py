@@ -29,6 +29,7 @@ _LOGGERS = (
     "pytorch_lightning.utilities.rank_zero",
     "scvi",
     "drvi",
+    "drvi.scvi_tools_based",
     "jax",
     "jax._src.xla_bridge",
     "absl",

@@ -215,7 +215,9 @@ def test_draws_are_averaged_and_the_same_every_time(cells, scvi_model):
         ("drvi.model:DRVI", {"n_latent": 4, "encoder_dims": [16], "decoder_dims": [16]}),
     ],
 )
-def test_other_classes_train_predict_and_come_back_from_a_file(cells, target, settings, tmp_path):
+def test_other_classes_train_predict_and_come_back_from_a_file(
+    cells, target, settings, tmp_path, capfd
+):
     package = target.partition(".")[0]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}: pip install 'reconeval[{package}]'")
@@ -230,6 +232,7 @@ def test_other_classes_train_predict_and_come_back_from_a_file(cells, target, se
     model.save(tmp_path / "model")
     again = type(model).load(tmp_path / "model")
     np.testing.assert_allclose(again.predict(**given), got, atol=1e-6)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_cell_without_counts_is_predicted_to_have_none(cells, scvi_model):
