@@ -45,6 +45,7 @@ _MESSAGES = (
     r".*(GPU|TPU|HPU|MPS) available but not used",
     r".*Total length of .* across ranks is zero",
     r".*We recommend using setup_mudata",
+    r".*Some proteins have all 0 counts in some batches",
     r".*was configured without a .*val_dataloader|.*defined a `validation_step` but have no",
 )
 

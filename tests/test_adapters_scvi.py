@@ -235,6 +235,23 @@ def test_other_classes_train_predict_and_come_back_from_a_file(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_model_of_one_batch_without_some_protein_comes_back_from_a_file(cells, tmp_path):
+    parts = [part.copy() for part in cells]
+    for part in parts:
+        part.obsm["proteins"]["p2"] = 0.0
+    for target in ("scvi.model:TOTALVI", "scvi.model:LinearSCVI"):
+        model = find_scvi(target, where="here")(n_latent=4)
+        model.train(parts[0], parts[1], **QUICK)
+        model.save(tmp_path / "model")
+        again = type(model).load(tmp_path / "model")
+        np.testing.assert_allclose(again.predict(parts[2]), model.predict(parts[2]), atol=1e-6)
+        if target.endswith("TOTALVI"):
+            assert model.module.protein_batch_mask["0"].tolist().count(False) == 1
+            assert again.get_elbo(parts[2]) == pytest.approx(model.get_elbo(parts[2]), rel=0.05)
+            masks = [one.module.protein_batch_mask["0"].tolist() for one in (model, again)]
+            assert masks[0] == masks[1]
+
+
 def test_a_cell_without_counts_is_predicted_to_have_none(cells, scvi_model):
     empty = cells[2][:2].copy()
     empty.X[0] = 0

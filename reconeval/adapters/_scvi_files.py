@@ -54,6 +54,7 @@ def write_model(
         "batches": _categories(manager, "batch"),
         "labels": _categories(manager, "labels"),
         "proteins": _protein_names(model),
+        "measured": _measured(model),
     }
     weights = {k: v.contiguous().cpu() for k, v in model.module.state_dict().items()}
     try:
@@ -101,7 +102,7 @@ def rebuilt(cls: type[Any], weights: Mapping[str, Any], config: Mapping[str, Any
     """
     cells = config["cells"]
     batches, labels = cells["batches"], cells["labels"]
-    n = max(len(batches), len(labels), 1)
+    n = max(len(batches), len(labels), 2)  # the library size of a single cell cannot be read
     ones = np.ones((n, len(cells["genes"])), dtype=np.float32)
     adata = cells_of(ones, cells["genes"], counts=ones)
     keys = {"batch_key": config["batch_key"], "labels_key": config["labels_key"]}
@@ -110,11 +111,7 @@ def rebuilt(cls: type[Any], weights: Mapping[str, Any], config: Mapping[str, Any
             _fill(adata, key, names)
     settings = dict(config["settings"])
     if cells["proteins"]:
-        import pandas as pd
-
-        adata.obsm[PROTEINS] = pd.DataFrame(
-            np.ones((n, len(cells["proteins"]))), index=adata.obs_names, columns=cells["proteins"]
-        )
+        _fill_proteins(adata, cells["proteins"], cells["measured"])
         settings["empirical_protein_background_prior"] = False  # the weights hold what it became
     layer = None if config["layer"] == "X" else config["layer"]
     setup(cls, adata, layer=layer, **keys)
@@ -130,6 +127,24 @@ def _fill(adata: AnnData, key: str, names: list[str]) -> None:
 
     values = [names[row % len(names)] for row in range(adata.n_obs)]
     adata.obs[key] = pd.Categorical(values, categories=names)
+
+
+def _fill_proteins(adata: AnnData, names: list[str], measured: Mapping[str, list[bool]]) -> None:
+    import pandas as pd
+
+    counts = np.ones((adata.n_obs, len(names)))
+    for batch, mask in measured.items():  # cells stand in the order of the batches, again and again
+        counts[int(batch) :: len(measured), ~np.array(mask)] = 0
+    adata.obsm[PROTEINS] = pd.DataFrame(counts, index=adata.obs_names, columns=names)
+
+
+def _measured(model: Any) -> dict[str, list[bool]]:
+    """Return for each batch which proteins have counts; empty where all have in all batches."""
+    if not _protein_names(model):
+        return {}
+    registry = model.adata_manager.get_state_registry("proteins")
+    masks = registry.get("protein_batch_mask") or {}
+    return {str(batch): np.asarray(mask).tolist() for batch, mask in masks.items()}
 
 
 def _categories(manager: Any, field: str) -> list[str]:
