@@ -34,6 +34,13 @@ def _add_what(add: Callable[..., None]) -> None:
         help="model to benchmark, or a TOML file of aliases; repeatable",
     )
     add(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="KEYWORD=V,V,...",
+        help="make each model one model per value, e.g. n_latent=10,32,128; several are crossed",
+    )
+    add(
         "--task",
         choices=("query_mapping",),
         help="map query batches onto models that offer it; naming test_query_mapping.py does too",
@@ -136,6 +143,7 @@ def read_options(config: pytest.Config) -> Options:
         raise UsageError(msg)
     return Options(
         models=tuple(get("model")),
+        sweeps=tuple(get("sweep")),
         task=get("task") or _task_of_files(config.args),
         datasets=tuple(get("dataset")),
         splits=tuple(get("split")),

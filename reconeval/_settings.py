@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = [
+    "TRAIN",
     "check_alias",
+    "pairs",
     "parse_settings",
     "settings_id",
     "shown",
@@ -48,7 +50,7 @@ def parse_settings(text: str, *, where: str) -> tuple[dict[str, Any], dict[str, 
         If a pair has no `=`, a key is no name or comes twice, or a bracket or quote stays open.
     """
     settings: dict[str, Any] = {}
-    for pair in _pairs(text, where):
+    for pair in pairs(text, where):
         key, equals, value = pair.partition("=")
         key = key.strip()
         if not equals or not key.removeprefix(TRAIN).isidentifier():
@@ -87,7 +89,8 @@ def check_alias(alias: str, *, where: str) -> None:
         raise UsageError(msg)
 
 
-def _pairs(text: str, where: str) -> Iterator[str]:
+def pairs(text: str, where: str) -> Iterator[str]:
+    """Yield the parts between `&` or `,` outside brackets and quotes; `where` begins errors."""
     start, quote, escaped, open_brackets = 0, "", False, [""]
     for position, char in enumerate(text):
         if escaped:

@@ -19,6 +19,8 @@ class Options:
     ----------
     models
         Texts of `--model`.
+    sweeps
+        Texts of `--sweep`.
     task
         The task where the models do not say it, or None.
     datasets, splits
@@ -59,6 +61,7 @@ class Options:
     """
 
     models: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
     task: str | None = None
     datasets: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()

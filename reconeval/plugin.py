@@ -129,6 +129,7 @@ class _Benchmarks:
         self.session = session
         self.partial = any("::" in arg for arg in config.args)
         self.lost: list[Row] = []
+        self.plots: list[Path] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         option = self.config.option
@@ -177,6 +178,7 @@ class _Benchmarks:
             failed = True
         if run.options.results is not None and run.rows:
             run.write_results()
+            self.plots = run.write_plots()
         if failed and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -192,5 +194,7 @@ class _Benchmarks:
                 out.write_line(line)
         if run.options.results is not None and run.rows:
             out.write_line(f"rows written to {run.options.results}")
+        for path in self.plots:
+            out.write_line(f"plot written to {path}")
         if run.options.update_thresholds and run.thresholds.updates:
             out.write_line(f"bands written to {run.thresholds.path}: review and commit them")

@@ -75,7 +75,7 @@ class Session:
 
         self._start = time.time()
         options = self.options
-        specs = parse_models(options.models)
+        specs = parse_models(options.models, sweeps=options.sweeps)
         self.task = options.task or task_of_run(specs)
         if self.task == "query_mapping":
             from reconeval.query_mapping.models import mapping_specs
@@ -281,6 +281,14 @@ class Session:
             "rows": [row.to_dict() for row in self.sorted_rows()],
             "metric_seconds": {" ".join(key): s for key, s in self.metric_seconds.items()},
         }
+
+    def write_plots(self) -> list[Path]:
+        """Draw what was swept, beside the results; returns the files, none without `--sweep`."""
+        if self.options.results is None or not self.options.sweeps:
+            return []
+        from reconeval.report.sweep import write_plots
+
+        return write_plots(self.sorted_rows(), self.options.results)
 
     def write_results(self) -> None:
         """Write the tidy table where the user asked for it."""
