@@ -144,6 +144,7 @@ class _Benchmarks:
                 self.partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from reconeval.intervals import Replicates
         from reconeval.rows import Row
 
         if report.when != "call" or report.outcome not in ("passed", "failed", "skipped"):
@@ -155,6 +156,9 @@ class _Benchmarks:
                 self.session.rows.append(row)
                 if content.get("metric_seconds") is not None:
                     self.session.metric_seconds[row.key] = content["metric_seconds"]
+                if content.get("replicates") is not None:
+                    found = Replicates.from_dict(content["replicates"])
+                    self.session.replicates[row.key] = found
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:

@@ -17,10 +17,11 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FORMATS", "SCHEMA", "Row", "atomic_write", "check_results_path", "write_results"]
+__all__ = ["FORMATS", "KEY", "SCHEMA", "Row", "atomic_write", "check_results_path", "write_results"]
 
 SCHEMA = 1
 FORMATS = (".csv", ".json", ".parquet")
+KEY = ("model", "dataset", "split", "metric")  # the fields of `Row.key`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,12 @@ def _unwritable(path: Path, option: str, error: OSError) -> UsageError:
 
 
 def write_results(
-    path: Path, rows: Sequence[Row], run: Mapping[str, Any], *, option: str = "--results"
+    path: Path,
+    rows: Sequence[Row],
+    run: Mapping[str, Any],
+    *,
+    further: Mapping[str, Any] | None = None,
+    option: str = "--results",
 ) -> None:
     """Write rows as a tidy table, by the path's ending, never half.
 
@@ -166,6 +172,8 @@ def write_results(
         One line or record each.
     run
         Versions, machine, command line, start and duration of the run.
+    further
+        What JSON holds beside rows and run, such as replicates; other formats leave it out.
     option
         What the user gave the path as.
 
@@ -176,16 +184,18 @@ def write_results(
     """
     check_results_path(path, option=option)
     try:
-        atomic_write(path, _content(path, rows, run))
+        atomic_write(path, _content(path, rows, run, further or {}))
     except OSError as error:  # such as a disk that is full by now
         raise _unwritable(path, option, error) from error
 
 
-def _content(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> bytes:
+def _content(
+    path: Path, rows: Sequence[Row], run: Mapping[str, Any], further: Mapping[str, Any]
+) -> bytes:
     """Return the file's bytes, by the path's ending."""
     records = [row.to_dict() for row in rows]
     if path.suffix == ".json":
-        document = {"schema": SCHEMA, "run": dict(run), "rows": records}
+        document = {"schema": SCHEMA, "run": dict(run), "rows": records, **further}
         return json.dumps(document, indent=1, allow_nan=False).encode()
     import pandas as pd
 

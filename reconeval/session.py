@@ -17,7 +17,7 @@ from reconeval.costs import COSTS, find
 from reconeval.environment import environment
 from reconeval.errors import UsageError
 from reconeval.places import decoded_name, find_embedding, find_places, task_of_run
-from reconeval.rows import SCHEMA, Row, check_results_path, latest, write_results
+from reconeval.rows import KEY, SCHEMA, Row, check_results_path, latest, write_results
 from reconeval.thresholds import Thresholds, shortfall
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from reconeval.cases import Case
     from reconeval.gate import Tolerance
+    from reconeval.intervals import Replicates
     from reconeval.options import Options
     from reconeval.runs import Run
     from reconeval.spec import ModelSpec
@@ -57,6 +58,8 @@ class Session:
         Rows of this run, in order of arrival.
     metric_seconds
         Seconds that each metric took over all seeds, by the row's key.
+    replicates
+        The metric's values in resamples of the test cells, by the row's key.
     """
 
     options: Options
@@ -68,6 +71,7 @@ class Session:
     baseline: dict[tuple[str, str, str, str], Row] = field(init=False, default_factory=dict)
     rows: list[Row] = field(init=False, default_factory=list)
     metric_seconds: dict[tuple[str, ...], float] = field(init=False, default_factory=dict)
+    replicates: dict[tuple[str, ...], Replicates] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         from reconeval.spec import parse_models
@@ -260,9 +264,20 @@ class Session:
             "run": run,
             "rows": [row.to_dict() for row in self.sorted_rows()],
             "metric_seconds": {" ".join(key): s for key, s in self.metric_seconds.items()},
+            "replicates": [
+                {**dict(zip(KEY, row.key, strict=True)), **self.replicates[row.key].to_dict()}
+                for row in self.sorted_rows()
+                if row.key in self.replicates
+            ],
         }
 
     def write_results(self) -> None:
         """Write the tidy table where the user asked for it."""
         if self.options.results is not None:
-            write_results(self.options.results, self.sorted_rows(), self.document()["run"])
+            document = self.document()
+            write_results(
+                self.options.results,
+                self.sorted_rows(),
+                document["run"],
+                further={"replicates": document["replicates"]},
+            )
