@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconeval.calls import call_model
-from reconeval.costs import COSTS
+from reconeval.costs import COSTS, PREDICT_ROUNDS
 from reconeval.errors import ModelError
 from reconeval.timing import Replay, n_parameters, synchronize
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from reconeval.runs import Run
 
 CLOCK = Replay()
-ROUNDS = 5
 
 
 @pytest.fixture
@@ -86,7 +85,7 @@ def test_predict_time(
         rates.append(len(inputs) / (time.perf_counter() - start))
 
     try:
-        benchmark.pedantic(predict, rounds=ROUNDS, warmup_rounds=1)
+        benchmark.pedantic(predict, rounds=PREDICT_ROUNDS, warmup_rounds=1)
     except ModelError as error:
         pytest.fail(str(error), pytrace=False)
     name = "predict_cells_per_second"
