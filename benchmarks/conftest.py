@@ -87,7 +87,9 @@ def case(request: pytest.FixtureRequest, session: Session) -> Case:
 @pytest.fixture(scope="session")
 def run(model: ModelSpec, case: Case, session: Session, progress: Progress) -> Run:
     """The model trained on the case, once per seed; `run.error` says what a broken model did."""
-    return session.train(model.id, case.dataset.name, case.split.name, progress)
+    trained = session.train(model.id, case.dataset.name, case.split.name, progress)
+    session.observe(trained)
+    return trained
 
 
 @pytest.fixture

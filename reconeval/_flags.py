@@ -91,6 +91,7 @@ def _add_how(add: Callable[..., None]) -> None:
         "e.g. r2:0.01 or mse:5%%; repeatable",
     )
     add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
+    add("--report", metavar="FILE", help="write a report to look at to FILE.html")
     add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
     add(
         "--update-thresholds",
@@ -117,6 +118,7 @@ def read_options(config: pytest.Config) -> Options:
     if not 0 <= get("seed") <= 2**32 - get("seeds"):
         msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
         raise UsageError(msg)
+    results, report = _path(get("results")), _path(get("report"))
     return Options(
         models=tuple(get("model")),
         datasets=tuple(get("dataset")),
@@ -135,7 +137,13 @@ def read_options(config: pytest.Config) -> Options:
         families=_names(get("metric_family")),
         tolerances=tuple(get("metric_compare_fail")),
         baseline=_baseline(config),
-        results=_path(get("results")),
+        results=results,
+        report=report,
+        material=bool(
+            report
+            or (results and results.suffix == ".json")
+            or config.getoption("benchmark_json", None)
+        ),
         thresholds=_path(get("thresholds")),
         update_thresholds=get("update_thresholds"),
         accelerator=get("accelerator"),

@@ -42,6 +42,10 @@ class Options:
         File of the earlier run, or None.
     results
         Where the tidy table goes, or None.
+    report
+        Where the HTML report goes, or None.
+    material
+        Keep what a report draws of predictions, for this report or a later one.
     thresholds
         Thresholds file instead of the suite's own, or None.
     update_thresholds
@@ -70,7 +74,37 @@ class Options:
     tolerances: tuple[str, ...] = ()
     baseline: Path | None = None
     results: Path | None = None
+    report: Path | None = None
+    material: bool = False
     thresholds: Path | None = None
     update_thresholds: bool = False
     accelerator: str = "cpu"
     verbose: bool = False
+
+    @property
+    def arguments(self) -> list[str]:
+        """The words of the command line that every row of a run depends on.
+
+        Seeds, device, thresholds, and what is read of the user's own data; the models, datasets,
+        splits and metrics are named by the rows themselves.
+        """
+        given: dict[str, object] = {
+            "--cell-type-key": self.cell_type_key,
+            "--counts-layer": self.counts_layer,
+            "--batch-key": self.batch_key,
+            "--embedding": self.embedding,
+            "--embedder": self.embedder,
+            "--perturbation-key": self.perturbation_key,
+            "--control": self.control,
+            "--descriptor-key": self.descriptor_key,
+            "--thresholds": self.thresholds,
+        }
+        words = [word for option, value in given.items() if value for word in (option, str(value))]
+        words += [word for column in self.covariates for word in ("--covariate", column)]
+        if len(self.seeds) > 1:
+            words += ["--seeds", str(len(self.seeds))]
+        if self.seeds[0]:
+            words += ["--seed", str(self.seeds[0])]
+        if self.accelerator != "cpu":
+            words += ["--accelerator", self.accelerator]
+        return words

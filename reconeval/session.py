@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconeval.gate import Tolerance
     from reconeval.intervals import Replicates
     from reconeval.options import Options
+    from reconeval.report.html.material import Material
     from reconeval.runs import Run
     from reconeval.spec import ModelSpec
 
@@ -60,6 +61,8 @@ class Session:
         Seconds that each metric took over all seeds, by the row's key.
     replicates
         The metric's values in resamples of the test cells, by the row's key.
+    material
+        What a report draws of the predictions.
     """
 
     options: Options
@@ -72,11 +75,14 @@ class Session:
     rows: list[Row] = field(init=False, default_factory=list)
     metric_seconds: dict[tuple[str, ...], float] = field(init=False, default_factory=dict)
     replicates: dict[tuple[str, ...], Replicates] = field(init=False, default_factory=dict)
+    material: Material = field(init=False)
 
     def __post_init__(self) -> None:
+        from reconeval.report.html.material import Material
         from reconeval.spec import parse_models
 
         self._start = time.time()
+        self.material = Material()
         options = self.options
         specs = parse_models(options.models)
         self.task = task_of_run(specs)
@@ -171,6 +177,11 @@ class Session:
             progress=progress,
         )
 
+    def observe(self, run: Run) -> None:
+        """Keep what a report draws of a run, where the user asked for a file that holds it."""
+        if self.options.material:
+            self.material.observe(run)
+
     def judge(
         self,
         row: Row,
@@ -243,6 +254,8 @@ class Session:
             "device": self.options.accelerator,
             "seeds": list(self.options.seeds),
             "start": started,
+            "arguments": self.options.arguments,
+            "datasets": dict(self._cases.sources),
         }
 
     def sorted_rows(self) -> list[Row]:
@@ -269,6 +282,7 @@ class Session:
                 for row in self.sorted_rows()
                 if row.key in self.replicates
             ],
+            "material": self.material.to_dict(),
         }
 
     def write_results(self) -> None:
@@ -279,5 +293,5 @@ class Session:
                 self.options.results,
                 self.sorted_rows(),
                 document["run"],
-                further={"replicates": document["replicates"]},
+                further={name: document[name] for name in ("replicates", "material")},
             )
