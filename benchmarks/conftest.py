@@ -88,6 +88,7 @@ def case(request: pytest.FixtureRequest, session: Session) -> Case:
 def run(model: ModelSpec, case: Case, session: Session, progress: Progress) -> Run:
     """The model trained on the case, once per seed; `run.error` says what a broken model did."""
     trained = session.train(model.id, case.dataset.name, case.split.name, progress)
+    progress.pause()
     session.observe(trained)
     return trained
 

@@ -51,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if config.getoption("benchmark_columns", "") is None:
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
+    if config.get_verbosity() < 0:
+        config.option.benchmark_quiet = True  # the costs stand in rows
     from reconeval._flags import read_options
     from reconeval.session import Session
 
@@ -189,8 +191,14 @@ class _Benchmarks:
         if run.rows:
             width = min(out._tw.fullwidth, 200)  # noqa: SLF001  (pytest offers no public width)
             out.section("reconeval")
-            color = out.hasmarkup
-            for line in summary_lines(run.sorted_rows(), self.lost, width=width, color=color):
+            lines = summary_lines(
+                run.sorted_rows(),
+                self.lost,
+                width=width,
+                color=out.hasmarkup,
+                verbosity=self.config.get_verbosity(),
+            )
+            for line in lines:
                 out.write_line(line)
         if run.options.results is not None and run.rows:
             out.write_line(f"rows written to {run.options.results}")
