@@ -105,10 +105,16 @@ def record(
         served = not (scored and run.unserved(metric))
         excused = not served and run.case.excused(metric)
         row, failure = session.judge(
-            row, run.spec, deviation=deviation, served=served, excused=excused
+            row,
+            run.spec,
+            deviation=deviation,
+            served=served,
+            excused=excused,
+            peers=lambda: session.scored(run),
         )
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
+        content["reference_seconds"] = session.reference.seconds
         request.node.user_properties.append((ROW, json.dumps(content)))
         return failure
 

@@ -82,14 +82,7 @@ def _add_how(add: Callable[..., None]) -> None:
     add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
     add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
     add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
-    add(
-        "--metric-compare-fail",
-        action="append",
-        default=[],
-        metavar="METRIC:TOL",
-        help="fail where a metric is worse than in --benchmark-compare=FILE by more than TOL, "
-        "e.g. r2:0.01 or mse:5%%; repeatable",
-    )
+    _add_gate(add)
     add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
     add("--report", metavar="FILE", help="write a report to look at to FILE.html")
     add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
@@ -104,6 +97,28 @@ def _add_how(add: Callable[..., None]) -> None:
         choices=("cpu", "gpu"),
         default="cpu",
         help="offered to the model's train (default: cpu)",
+    )
+
+
+def _add_gate(add: Callable[..., None]) -> None:
+    add(
+        "--baseline",
+        metavar="FILE",
+        help="earlier run to compare with: JSON of --results or of pytest-benchmark "
+        "(default: the file of --benchmark-compare)",
+    )
+    add(
+        "--fail-on-regression",
+        action="store_true",
+        help="fail where a metric is worse than in the baseline beyond chance, or a cost by ratio",
+    )
+    add(
+        "--metric-compare-fail",
+        action="append",
+        default=[],
+        metavar="METRIC:TOL",
+        help="fail where a metric is worse than in the baseline by more than TOL, "
+        "e.g. r2:0.01 or mse:5%%; repeatable",
     )
 
 
@@ -136,7 +151,8 @@ def read_options(config: pytest.Config) -> Options:
         metrics=_names(get("metrics")),
         families=_names(get("metric_family")),
         tolerances=tuple(get("metric_compare_fail")),
-        baseline=_baseline(config),
+        baseline=_path(get("baseline")) or _baseline(config),
+        fail_on_regression=get("fail_on_regression"),
         results=results,
         report=report,
         material=bool(

@@ -40,6 +40,8 @@ class Options:
         Texts of `--metric-compare-fail`.
     baseline
         File of the earlier run, or None.
+    fail_on_regression
+        Whether any metric that is worse than in the baseline fails its test.
     results
         Where the tidy table goes, or None.
     report
@@ -73,6 +75,7 @@ class Options:
     families: tuple[str, ...] = ()
     tolerances: tuple[str, ...] = ()
     baseline: Path | None = None
+    fail_on_regression: bool = False
     results: Path | None = None
     report: Path | None = None
     material: bool = False

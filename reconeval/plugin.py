@@ -158,6 +158,7 @@ class _Benchmarks:
                 self.session.rows.append(row)
                 if content.get("metric_seconds") is not None:
                     self.session.metric_seconds[row.key] = content["metric_seconds"]
+                self.session.reference.note(content.get("reference_seconds"))
                 if content.get("replicates") is not None:
                     found = Replicates.from_dict(content["replicates"])
                     self.session.replicates[row.key] = found
@@ -173,7 +174,8 @@ class _Benchmarks:
         run = self.session
         finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         stopped = session.shouldstop or session.shouldfail or not finished
-        if run.baseline and run.tolerances and not (self.partial or stopped):
+        gating = run.tolerances or run.options.fail_on_regression
+        if run.baseline and gating and not (self.partial or stopped):
             self.lost = run.lost()
         failed = bool(self.lost)
         if run.options.update_thresholds and run.thresholds.updates:

@@ -6,6 +6,7 @@ Nothing here knows of pytest; `plugin` translates options and hooks.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,15 +18,15 @@ from reconeval.costs import COSTS, find
 from reconeval.environment import environment
 from reconeval.errors import UsageError
 from reconeval.places import decoded_name, find_embedding, find_places, task_of_run
+from reconeval.reference import Reference
 from reconeval.rows import KEY, SCHEMA, Row, check_results_path, latest, write_results
 from reconeval.thresholds import Thresholds, shortfall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from reconeval.cases import Case
-    from reconeval.gate import Tolerance
+    from reconeval.gate import Gate, Scored, Tolerance
     from reconeval.intervals import Replicates
     from reconeval.options import Options
     from reconeval.report.html.material import Material
@@ -53,6 +54,8 @@ class Session:
         Per metric, how much worse than the baseline it may be.
     thresholds
         Floors and bands.
+    gate
+        The comparison with an earlier run, or None.
     baseline
         Rows of the earlier run, by key.
     rows
@@ -61,6 +64,8 @@ class Session:
         Seconds that each metric took over all seeds, by the row's key.
     replicates
         The metric's values in resamples of the test cells, by the row's key.
+    reference
+        How fast the machine is.
     material
         What a report draws of the predictions.
     """
@@ -71,10 +76,12 @@ class Session:
     places: list[tuple[str, str]] = field(init=False)
     tolerances: dict[str, Tolerance] = field(init=False)
     thresholds: Thresholds = field(init=False)
-    baseline: dict[tuple[str, str, str, str], Row] = field(init=False, default_factory=dict)
+    gate: Gate | None = field(init=False)
+    baseline: Mapping[tuple[str, ...], Row] = field(init=False)
     rows: list[Row] = field(init=False, default_factory=list)
     metric_seconds: dict[tuple[str, ...], float] = field(init=False, default_factory=dict)
     replicates: dict[tuple[str, ...], Replicates] = field(init=False, default_factory=dict)
+    reference: Reference = field(init=False, default_factory=Reference)
     material: Material = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,16 +106,15 @@ class Session:
             self.thresholds.check_writable()
         if options.results is not None:
             check_results_path(options.results)
-        if options.baseline is not None:
-            self.baseline = {row.key: row for row in self._baseline_rows(options.baseline)}
-            places = [f"{dataset}/{split}" for dataset, split in self.places]
-            gate.check_coverage(self.tolerances, self.baseline.values(), self.specs, places)
-        elif self.tolerances:
-            msg = (
-                "--metric-compare-fail needs a baseline: "
-                "add --benchmark-compare=FILE with the JSON of an earlier run"
-            )
-            raise UsageError(msg)
+        self.gate = gate.make_gate(
+            options.baseline,
+            tolerances=self.tolerances,
+            fail_on_regression=options.fail_on_regression,
+            models=list(self.specs),
+            places=self.places,
+            reference=lambda _: self.reference.seconds,
+        )
+        self.baseline = {} if self.gate is None else self.gate.baseline.rows
 
     def _check_metrics(self) -> None:
         from reconeval.runs import metric_names
@@ -136,12 +142,6 @@ class Session:
                 msg = f"--metric-compare-fail {name}: not among the metrics that this run scores"
                 raise UsageError(msg)
 
-    def _baseline_rows(self, path: Path) -> list[Row]:
-        # A file of timings alone is a baseline for pytest-benchmark, if not for the gate.
-        if not self.tolerances and gate.has_only_timings(path):
-            return []
-        return gate.read_baseline(path)
-
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The metrics of this run, in the registry's order."""
@@ -168,7 +168,7 @@ class Session:
         """Train a model on a case, once per seed; a model that breaks gives a run that says so."""
         from reconeval.runs import train
 
-        return train(
+        run = train(
             self.specs[model],
             self.case(dataset, split),
             self.options.seeds,
@@ -176,6 +176,8 @@ class Session:
             verbose=self.options.verbose,
             progress=progress,
         )
+        self.reference.measure()
+        return run
 
     def observe(self, run: Run) -> None:
         """Keep what a report draws of a run, where the user asked for a file that holds it."""
@@ -190,6 +192,7 @@ class Session:
         deviation: float = 0.0,
         served: bool = True,
         excused: bool = False,
+        peers: Callable[[], Iterable[Scored]] = tuple,
     ) -> tuple[Row, str]:
         """Give a row its verdict.
 
@@ -206,6 +209,8 @@ class Session:
             or the gate asks for a value.
         excused
             Whether a threshold may ask for a value in vain.
+        peers
+            Returns all scores of the same model and place, which the gate judges together.
 
         Returns
         -------
@@ -217,9 +222,8 @@ class Session:
         failures = [] if skipped else shortfall(row, metric, bound)
         verdict = ""
         known: float | None = None
-        if self.baseline:
-            base = self.baseline.get(row.key)
-            outcome = gate.compare(row, base, metric, self.tolerances.get(row.metric))
+        if self.gate is not None:
+            outcome = self.gate.outcome(row, peers)
             verdict, known = f": {outcome.word}", outcome.baseline
             failures += [outcome.message] if outcome.fails else []
         if self.options.update_thresholds and metric.family != "cost":
@@ -232,6 +236,14 @@ class Session:
             reason="; ".join(failures) or row.reason,
         )
         return judged, "; ".join(failures)
+
+    def scored(self, run: Run) -> Iterator[Scored]:
+        """Yield all scores of a run that the baseline has, as the gate judges them together."""
+        for name in self.metric_names:
+            metric = find(name)
+            if (run.spec.id, run.case.dataset.name, run.case.split.name, name) in self.baseline:
+                with suppress(Exception):  # the metric's own test tells what broke
+                    yield gate.Scored(run.row(metric))
 
     def lost(self) -> list[Row]:
         """Return the baseline's rows that a full run should have measured and did not."""
@@ -272,6 +284,7 @@ class Session:
     def document(self) -> Mapping[str, Any]:
         """Return what goes into the benchmark JSON under `reconeval`."""
         run = {**self.environment, "duration_s": round(time.time() - self._start, 3)}
+        run["reference_seconds"] = self.reference.seconds
         return {
             "schema": SCHEMA,
             "run": run,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from reconeval.gate._compare import Comparison, Word, compare
 from reconeval.gate._gate import ALPHA, Gate, Scored, holm
+from reconeval.gate._making import count_places, make_gate
 from reconeval.gate._saved import (
     SavedRun,
     has_only_timings,
@@ -28,9 +29,11 @@ __all__ = [
     "check_coverage",
     "check_overlap",
     "compare",
+    "count_places",
     "has_only_timings",
     "holm",
     "lost_rows",
+    "make_gate",
     "read_baseline",
     "read_saved",
     "read_tolerances",
