@@ -56,6 +56,9 @@ class Row:
         `pass` or `fail`, then, after a colon, the comparison with the baseline if any.
     reason
         Why the value is NaN or the verdict is what it is; empty otherwise.
+    cached
+        Whether a model was trained by an earlier run, from whose results this comes; times and
+        memory are those of that run.
     """
 
     model: str
@@ -86,6 +89,7 @@ class Row:
     baseline: float | None = None
     verdict: str = ""
     reason: str = ""
+    cached: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:

@@ -6,15 +6,14 @@ import math
 import statistics
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reconeval.calls import call_model, checked_prediction
+from reconeval.calls import call_model
 from reconeval.errors import ReconevalError
+from reconeval.fits import Fit, fit, predict, time_predictions
 from reconeval.metrics.registry import METRICS, Score
-from reconeval.quiet import quiet
 from reconeval.rows import Row
-from reconeval.seeding import seed_everything
-from reconeval.timing import Usage
+from reconeval.timing import n_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from reconeval._typing import FloatArray
     from reconeval.cases import Case
     from reconeval.inputs import Inputs
-    from reconeval.metrics.pair import Pair
     from reconeval.metrics.registry import Family, Metric
     from reconeval.spec import ModelSpec
 
@@ -39,29 +37,6 @@ _ABSENT = {
     "decode": frozenset({"latent"}),
     "latent_shift": frozenset({"counts"}),
 }
-
-
-@dataclass(eq=False)
-class Fit:
-    """One trained model and its prediction.
-
-    Attributes
-    ----------
-    seed
-        The seed of this training.
-    model
-        The trained model.
-    training, predicting
-        Seconds and memory of the two.
-    pair
-        The prediction beside the truth.
-    """
-
-    seed: int
-    model: Any
-    training: Usage
-    predicting: Usage
-    pair: Pair
 
 
 @dataclass(eq=False)
@@ -89,6 +64,12 @@ class Run:
     metric_seconds: dict[str, float] = field(default_factory=dict)
     _scores: dict[str, list[Score]] = field(default_factory=dict, repr=False)
     _predicting: float = field(default=0.0, repr=False)  # seconds of predictions for metrics
+    _rounds: list[float] = field(default_factory=list, repr=False)
+
+    @property
+    def cached(self) -> bool:
+        """Whether a model was trained by an earlier run."""
+        return False
 
     def scores(self, metric: Metric) -> list[Score]:
         """Return the metric's score for each seed, computed on first use."""
@@ -126,7 +107,38 @@ class Run:
 
     def predict(self, fit: Fit, inputs: Inputs) -> FloatArray:
         """Return a fit's checked prediction for some inputs."""
-        return _predict(self.spec, self.case, fit.model, fit.seed, inputs, verbose=self.verbose)
+        return predict(self.spec, self.case, fit.model, fit.seed, inputs, verbose=self.verbose)
+
+    def n_parameters(self, fit: Fit) -> int | None:
+        """Return the number of parameters of a fit's model, None where nobody knows.
+
+        Raises
+        ------
+        ModelError
+            If the model raises when it is asked.
+        """
+        who = f"counting the parameters of {self.spec.id}"
+        return call_model(who, n_parameters, fit.model)
+
+    def rounds(self) -> list[float]:
+        """Return the seconds of predicting all test cells, measured on first use.
+
+        Returns
+        -------
+        Seconds of each of `PREDICT_ROUNDS` predictions of the first seed's model, after a warm-up.
+
+        Raises
+        ------
+        ModelError
+            If the model raises.
+        """
+        if not self._rounds:
+            self._rounds = time_predictions(self.spec, self.case, self.fits[0].model)
+        return self._rounds
+
+    def positive(self, metric: Metric) -> float | None:
+        """Return the score of a perfect prediction, None where the task does not tell it."""
+        return None if metric.family == "cost" else self.case.positive(metric)
 
     def _score(self, metric: Metric, fit: Fit) -> Score:
         def predict(inputs: Inputs) -> FloatArray:
@@ -157,7 +169,8 @@ class Run:
             seeds=len(self.fits),
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
-            positive=None if metric.family == "cost" else self.case.positive(metric),
+            positive=self.positive(metric),
+            cached=self.cached,
             reason=reason,
         )
 
@@ -201,42 +214,6 @@ def train(
         except ReconevalError as error:
             return Run(spec, case, [], str(error))
     return Run(spec, case, fits, verbose=verbose)
-
-
-def fit(
-    spec: ModelSpec, case: Case, seed: int, *, accelerator: str = "cpu", verbose: bool = False
-) -> Fit:
-    """Build, train and predict for one seed.
-
-    Raises
-    ------
-    ModelError
-        If the model raises or its prediction is no array of the right shape; one line that names
-        the call.
-    """
-    who = f"{spec.id} on {case.name}, seed {seed}"
-    constructor = case.constructor_offers(seed=seed)
-    offers = case.train_offers(seed=seed, accelerator=accelerator, progress=verbose)
-    seed_everything(seed)
-    with quiet(verbose=verbose):
-        model = call_model(f"building {who}", spec.build, constructor)
-        train_model = call_model(f"training {who}", spec.training, model, offers)
-        with Usage() as training:
-            call_model(f"training {who}", train_model)
-    with Usage() as predicting:
-        prediction = _predict(spec, case, model, seed, case.test_input(), verbose=verbose)
-    return Fit(seed, model, training, predicting, case.pair(prediction))
-
-
-def _predict(
-    spec: ModelSpec, case: Case, model: Any, seed: int, inputs: Inputs, *, verbose: bool
-) -> FloatArray:
-    who = f"{spec.id}.predict on {case.name}, seed {seed}"
-    args, kwargs = inputs.arguments(model)
-    shape = (len(inputs), case.n_columns)
-    with quiet(verbose=verbose):
-        raw = call_model(who, model.predict, *args, **kwargs)
-    return checked_prediction(raw, shape, who, column=case.column)
 
 
 def metric_names(task: str) -> tuple[str, ...]:
