@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
+_BAR, _CLOCK = 12, 7  # characters
+
 
 class Progress:
     """Shows how many trainings are done, which one runs, its epoch and for how long it has.
@@ -38,6 +40,7 @@ class Progress:
         self._terminal: TextIO | None = None
         self._bar: Bar | None = None
         self._task: TaskID | None = None
+        self._text = ""
         self._begun = 0  # trainings that were announced
         self._listening = ExitStack()
 
@@ -76,8 +79,9 @@ class Progress:
             self._bar = self._make(self._terminal)
         if self._task is not None:
             self._bar.remove_task(self._task)
+        self._text = text
         # A task of its own for each training, so that its time starts at 0.
-        self._task = self._bar.add_task(text, total=self._total, completed=self._begun, epoch="")
+        self._task = self._bar.add_task(self._fitted(""), total=self._total, completed=self._begun)
         self._begun += 1
         self._bar.start()
 
@@ -94,8 +98,20 @@ class Progress:
             return
         of = f"/{last}" if last is not None else ""
         part = (number - 1) / last if last is not None else 0.0
-        completed = self._begun - 1 + min(part, 1.0)
-        self._bar.update(self._task, epoch=f"epoch {number}{of}", completed=completed)
+        self._bar.update(
+            self._task,
+            description=self._fitted(f", epoch {number}{of}"),
+            completed=self._begun - 1 + min(part, 1.0),
+        )
+
+    def _fitted(self, end: str) -> str:
+        """Return the line's text, shortened before its end where the terminal is narrow."""
+        if self._bar is None:
+            return self._text + end
+        counter = 2 * len(str(self._total)) + 1
+        room = self._bar.console.width - sum((_BAR, 1, counter, 1, _CLOCK, 1, len(end)))
+        text = self._text if len(self._text) <= room else f"{self._text[: max(room - 1, 0)]}…"
+        return text + end
 
     @staticmethod
     def _make(terminal: TextIO) -> Bar:
@@ -109,18 +125,16 @@ class Progress:
         )
         from rich.table import Column
 
+        whole = Column(no_wrap=True)
         columns = (
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[epoch]}", markup=False),
-            TextColumn(
-                "{task.description}",
-                markup=False,
-                table_column=Column(no_wrap=True, overflow="ellipsis"),
-            ),
+            BarColumn(bar_width=_BAR, table_column=whole),
+            MofNCompleteColumn(table_column=whole),
+            TimeElapsedColumn(table_column=whole),
+            TextColumn("{task.description}", markup=False, table_column=whole),
         )
-        console = Console(file=terminal, force_terminal=True)
+        # Asked here: rich would ask the standard streams, which pytest has taken.
+        width = os.get_terminal_size(terminal.fileno()).columns or 80
+        console = Console(file=terminal, force_terminal=True, width=width)
         # The thread that redraws must not write into a captured stream.
         return Progress(
             *columns,
