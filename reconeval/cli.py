@@ -18,7 +18,9 @@ __all__ = ["main"]
 # name -> (module with add_arguments(parser) and run(args) -> exit code, help)
 _COMMANDS = {
     "check": ("reconeval.check", "check a model against the contract"),
+    "compare": ("reconeval.compare", "compare saved runs, the worst regressions first"),
     "datasets": ("reconeval.datasets.cli", "list, verify, describe or fetch datasets"),
+    "merge": ("reconeval.merge", "merge the results of runs that were split"),
     "score": ("reconeval.score", "score predicted cells in a file against measured ones"),
 }
 

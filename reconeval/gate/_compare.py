@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from reconeval.gate._evidence import least_effect
+from reconeval.gate._evidence import least_effect, spread_of
 
 if TYPE_CHECKING:
     from reconeval.gate._evidence import Evidence
@@ -34,7 +34,9 @@ class Comparison:
     baseline
         The baseline's value; None where there is none to compare with.
     loss
-        How much worse, in the metric's unit, negative where better; of a cost the factor.
+        How much worse, in the metric's unit, negative where better; None where unknown.
+    ratio
+        Of a cost how many times as much it is, scaled to the baseline's machine; else None.
     interval
         95 % interval of the loss, where its noise is known.
     p
@@ -50,6 +52,7 @@ class Comparison:
     message: str = ""
     baseline: float | None = None
     loss: float | None = None
+    ratio: float | None = None
     interval: tuple[float, float] | None = None
     p: float | None = None
     severity: float = 0.0
@@ -156,7 +159,7 @@ def decide(
         As for `compare`.
     evidence
         The loss and its noise; None where no resample or interval tells the noise. Then the
-        baseline's spread over seeds stands for it, as with a tolerance.
+        baseline's spread over seeds stands for it, as with a tolerance, or an assumed one.
     gated
         Whether the build fails where the row is worse.
     beyond_chance
@@ -170,7 +173,7 @@ def decide(
     loss = metric.badness(now) - metric.badness(was)
     least = max(least_effect(row, baseline, metric), _rounding(was, now))
     if evidence is None:
-        allowed = max(least, baseline.high - baseline.low)
+        allowed = max(least, spread_of(row, baseline, metric))
         real, how = abs(loss) > allowed, "spread over seeds alone"
         noise = f"allowed {allowed:.3g}, by the {how}"
     else:

@@ -102,7 +102,7 @@ def compare_cost(
         gated and word == "worse" and rounds >= MIN_ROUNDS,
         message,
         baseline.value,
-        loss=ratio,
+        ratio=ratio,
         severity=math.log(max(ratio, 1e-9)) / math.log(max(allowed, 1 + 1e-9)),
         how=f"by ratio{note}",
     )

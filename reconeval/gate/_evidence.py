@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row
 
-__all__ = ["LEAST_SHARE", "SEED_SHARE", "Evidence", "evidence", "least_effect"]
+__all__ = ["LEAST_SHARE", "SEED_SHARE", "Evidence", "evidence", "least_effect", "spread_of"]
 
 # Of the way from the negative control to the best value: losses below it are not worth a failure.
 LEAST_SHARE = 0.01
@@ -119,6 +119,13 @@ def way(row: Row, baseline: Row, metric: Metric) -> float:
 def least_effect(row: Row, baseline: Row, metric: Metric) -> float:
     """Return the least loss that counts, 1 % of `way`, in the metric's unit."""
     return LEAST_SHARE * way(row, baseline, metric)
+
+
+def spread_of(row: Row, baseline: Row, metric: Metric) -> float:
+    """Return the baseline's highest minus lowest value over seeds; of one seed what is assumed."""
+    if baseline.seeds > 1:
+        return baseline.high - baseline.low
+    return 4 * SEED_SHARE * way(row, baseline, metric)  # two standard deviations to either side
 
 
 def evidence(
