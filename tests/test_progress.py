@@ -1,4 +1,4 @@
-"""The progress line shows on a terminal alone, tells epochs of Lightning trainings, and goes away."""
+"""A progress line on a terminal alone: what trains, which epoch, and gone afterwards."""
 
 import copy
 import fcntl

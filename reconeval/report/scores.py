@@ -81,6 +81,11 @@ def score_tables(
     ------
     Tables with a line per metric and model; those of one metric stand together.
     """
+    if not full:
+        served = {row.metric for row in rows if not row.verdict.startswith("skip")}
+        rows = [row for row in rows if row.metric in served]
+    if not rows:
+        return
     shown = {column: [column.text(row) for row in rows] for column in (*_MAIN, *_CONTROLS, *_MORE)}
     filled = {column: cells for column, cells in shown.items() if any(cells)}
     widths = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from textwrap import fill
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from reconeval.costs import find
@@ -98,22 +98,24 @@ def _render(parts: Iterable[object], width: int, *, color: bool) -> list[str]:
 def _legend(rows: Sequence[Row], width: int, *, full: bool) -> Iterator[str]:
     yield ""
     for text in _signs(rows):
-        yield fill(text, width=width, subsequent_indent="  ")
+        yield from wrap(text, width=width, subsequent_indent="  ")
     if not full:
-        yield "-v: every column, what each metric means; -q: models and failures alone"
+        yield from wrap("-v: every column, what each metric means; -q: models and failures", width)
         return
     methods: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.ci_method:
             methods.setdefault(row.ci_method, {})[row.metric] = None
     for method, metrics in methods.items():
-        yield fill(f"interval by {method}: {', '.join(metrics)}", width, subsequent_indent="  ")
+        yield from wrap(
+            f"interval by {method}: {', '.join(metrics)}", width, subsequent_indent="  "
+        )
     for name in dict.fromkeys(row.metric for row in rows):
         entry = find(name)
         low, high = (f"{bound:g}" for bound in entry.range)
         unit = f", {entry.unit}" if entry.unit else ""
         text = f"{name}: {entry.summary} [{low}, {high}]{unit}"
-        yield fill(text, width, initial_indent="  ", subsequent_indent="    ")
+        yield from wrap(text, width, initial_indent="  ", subsequent_indent="    ")
 
 
 def _signs(rows: Sequence[Row]) -> Iterator[str]:
@@ -154,7 +156,7 @@ def _reasons(rows: Iterable[Row], width: int) -> Iterator[str]:
         told.setdefault((row.dataset, row.split, row.reason), {})[row.metric] = None
     for (dataset, split, reason), metrics in told.items():
         text = f"{', '.join(metrics)} on {dataset}/{split}: {reason}"
-        yield fill(text, width, initial_indent="  ", subsequent_indent="    ")
+        yield from wrap(text, width, initial_indent="  ", subsequent_indent="    ")
 
 
 def _failures(rows: Sequence[Row]) -> Iterator[str]:
