@@ -6,7 +6,7 @@ Nothing here knows of pytest: rows go in, verdicts come out.
 from __future__ import annotations
 
 from reconeval.gate._compare import Comparison, Word, compare
-from reconeval.gate._gate import ALPHA, Gate, Scored, holm
+from reconeval.gate._gate import ALPHA, Gate, Scored, discoveries
 from reconeval.gate._making import count_places, make_gate
 from reconeval.gate._saved import (
     SavedRun,
@@ -30,8 +30,8 @@ __all__ = [
     "check_overlap",
     "compare",
     "count_places",
+    "discoveries",
     "has_only_timings",
-    "holm",
     "lost_rows",
     "make_gate",
     "read_baseline",

@@ -28,8 +28,24 @@ SEED_SHARE = 0.02
 # Resamples without a value are left out; beyond this share the resamples say nothing.
 _MOST_UNDEFINED = 0.05
 # A new run whose seeds spread more than the baseline's by what chance does once in so many.
-_ERRATIC = 0.01
+_ERRATIC = 0.001
 _NORMAL_95 = 1.959963984540054
+_LEAST_P = 1e-12  # smaller chances are not told apart
+
+
+class Noise(NamedTuple):
+    """One source of noise: a standard error, its degrees of freedom, and where it comes from."""
+
+    error: float
+    freedom: float
+    how: str
+
+    def margin(self, p: float) -> float:
+        """Return the loss that this noise exceeds with chance `p`."""
+        from scipy.special import ndtri, stdtrit
+
+        at = ndtri(p) if math.isinf(self.freedom) else stdtrit(self.freedom, p)
+        return float(-at * self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,55 +56,58 @@ class Evidence:
     ----------
     loss
         How much worse the new run is, in the metric's unit; negative where it is better.
-    error
-        Standard error of the loss.
-    freedom
-        Degrees of freedom of that error, by Welch and Satterthwaite; infinite where it is known
-        from many resamples alone.
-    how
-        What was compared, in words.
+    sampling
+        What the choice of test cells adds.
+    seeds
+        What the choice of seeds adds.
     """
 
     loss: float
-    error: float
-    freedom: float
-    how: str
+    sampling: Noise
+    seeds: Noise
+
+    @property
+    def how(self) -> str:
+        """What was compared, in words."""
+        return f"{self.sampling.how}, {self.seeds.how}"
 
     @property
     def p_worse(self) -> float:
         """Chance of at least this loss if nothing changed, from 0 to 1."""
-        return self._tail(self.loss)
+        return self._tail(self.loss) if self.loss >= 0 else 1 - self._tail(-self.loss)
 
     @property
     def p_better(self) -> float:
         """Chance of at least this gain if nothing changed, from 0 to 1."""
-        return self._tail(-self.loss)
+        return 1 - self.p_worse
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the loss."""
-        from scipy.special import stdtrit
-
-        half = self.error * (
-            _NORMAL_95 if math.isinf(self.freedom) else float(stdtrit(self.freedom, 0.975))
-        )
+        """95 % interval of the loss, rather too wide than too narrow."""
+        half = self.margin(0.025)
         return self.loss - half, self.loss + half
 
+    def margin(self, p: float) -> float:
+        """Return the loss that chance exceeds with probability `p` at most.
+
+        The margins of the two sources are added, not their variances: of few seeds the spread is
+        often underestimated, and Welch's and Satterthwaite's degrees of freedom, computed of that
+        very estimate, then promise far too few false alarms.
+        """
+        return self.sampling.margin(p) + self.seeds.margin(p)
+
     def _tail(self, loss: float) -> float:
-        from scipy.special import ndtr, stdtr
+        """Return the `p` whose margin is this loss, at most one half."""
+        from scipy.optimize import brentq
 
-        if self.error == 0:
-            return 0.0 if loss > 0 else 1.0
-        t = -loss / self.error
-        return float(ndtr(t) if math.isinf(self.freedom) else stdtr(self.freedom, t))
-
-
-class _Noise(NamedTuple):
-    """A variance, its degrees of freedom, and where it comes from."""
-
-    variance: float
-    freedom: float
-    how: str
+        if loss <= self.margin(0.5):
+            return 0.5
+        if loss >= self.margin(_LEAST_P):
+            return _LEAST_P
+        logarithm = brentq(
+            lambda x: self.margin(math.exp(x)) - loss, math.log(_LEAST_P), math.log(0.5)
+        )
+        return math.exp(float(logarithm))
 
 
 def way(row: Row, baseline: Row, metric: Metric) -> float:
@@ -157,15 +176,10 @@ def evidence(
         return None
     new, old = _of_seeds(metric, row, replicates), _of_seeds(metric, baseline, base_replicates)
     seeds = _between_seeds(new, old, SEED_SHARE * way(row, baseline, metric))
-    variance = sampling.variance + seeds.variance
-    freedom = math.inf
-    if variance > 0:
-        parts = [one.variance**2 / one.freedom for one in (sampling, seeds)]
-        freedom = variance**2 / sum(parts) if sum(parts) > 0 else math.inf
-    return Evidence(loss, math.sqrt(variance), freedom, f"{sampling.how}, {seeds.how}")
+    return Evidence(loss, sampling, seeds)
 
 
-def _paired(metric: Metric, new: Replicates | None, old: Replicates | None) -> _Noise | None:
+def _paired(metric: Metric, new: Replicates | None, old: Replicates | None) -> Noise | None:
     """Return the noise of a difference taken resample by resample."""
     if new is None or old is None or not new.paired(old):
         return None
@@ -177,11 +191,11 @@ def _paired(metric: Metric, new: Replicates | None, old: Replicates | None) -> _
     losses = np.array([metric.badness(now) - metric.badness(was) for now, was in pair.T[defined]])
     how = f"paired over {new.over}"
     if new.kind == "jackknife":
-        return _Noise(float((n - 1) * losses.var()), n - 1, how)
-    return _Noise(float(losses.var(ddof=1)), math.inf, how)
+        return Noise(math.sqrt((n - 1) * losses.var()), n - 1, how)
+    return Noise(float(losses.std(ddof=1)), math.inf, how)
 
 
-def _by_intervals(row: Row, baseline: Row) -> _Noise | None:
+def _by_intervals(row: Row, baseline: Row) -> Noise | None:
     """Return the noise of a difference of two values whose 95 % intervals are known."""
     variance = 0.0
     for one in (row, baseline):
@@ -191,7 +205,7 @@ def _by_intervals(row: Row, baseline: Row) -> _Noise | None:
         if not math.isfinite(width):
             return None
         variance += (width / (2 * _NORMAL_95)) ** 2
-    return _Noise(variance, math.inf, "by the two intervals")
+    return Noise(math.sqrt(variance), math.inf, "by the two intervals")
 
 
 class _Seeds(NamedTuple):
@@ -213,7 +227,7 @@ def _of_seeds(metric: Metric, row: Row, replicates: Replicates | None) -> _Seeds
     return _Seeds(n, reach**2 * (n * n // 4) / (n * (n - 1)))
 
 
-def _between_seeds(new: _Seeds, old: _Seeds, assumed: float) -> _Noise:
+def _between_seeds(new: _Seeds, old: _Seeds, assumed: float) -> Noise:
     """Return the noise that other seeds of the same model add to a difference of means.
 
     Of the same model both runs have one variance, so it is pooled. A new run whose seeds spread
@@ -224,12 +238,12 @@ def _between_seeds(new: _Seeds, old: _Seeds, assumed: float) -> _Noise:
     share = 1 / new.n + 1 / old.n
     known = [one for one in (old, new) if one.n > 1]
     if not known:
-        return _Noise(assumed**2 * share, math.inf, f"{counts}, whose spread is assumed")
+        return Noise(assumed * math.sqrt(share), math.inf, f"{counts}, whose spread is assumed")
     if len(known) == 2 and _erratic(new, old):
         known, counts = [old], f"{counts}, spread of the baseline's alone"
     freedom = sum(one.n - 1 for one in known)
     pooled = sum((one.n - 1) * one.variance for one in known) / freedom
-    return _Noise(pooled * share, freedom, counts)
+    return Noise(math.sqrt(pooled * share), freedom, counts)
 
 
 def _erratic(new: _Seeds, old: _Seeds) -> bool:

@@ -1,10 +1,12 @@
 """The verdict on each row of a run, corrected for the many metrics that are looked at.
 
-A run is a release's whole benchmark, and one false alarm fails it: so the chance of any false
-alarm in a run is held at 5 %. That 5 % is shared in equal parts by the places (a model on a dataset
-and split) that the baseline has, and within a place Holm's step-down procedure corrects for its
-metrics (doi 10.2307/4615733). A place is decided when its model is trained, so every test tells its
-own verdict, and it is the same whichever tests are selected.
+A run is a release's whole benchmark, and one false alarm fails it: so the chance that a run of an
+unchanged model fails is held at 5 %. That 5 % is shared in equal parts by the places (a model on a
+dataset and split) that the baseline has, and within a place the procedure of Benjamini and
+Hochberg corrects for its metrics. Where nothing changed it holds the chance of any false alarm, as
+Holm's does; where a model got worse, most metrics tell of it, and it finds more of them. A place is
+decided when its model is trained, so every test tells its own verdict, and it is the same
+whichever tests are selected.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from reconeval.intervals import Replicates
     from reconeval.rows import Row
 
-__all__ = ["ALPHA", "Gate", "Scored", "holm"]
+__all__ = ["ALPHA", "Gate", "Scored", "discoveries"]
 
 ALPHA = 0.05  # chance that a run of an unchanged model fails
 
@@ -48,27 +50,27 @@ class _Weighed(NamedTuple):
     changed: frozenset[str]
 
 
-def holm(p_values: Mapping[str, float], level: float) -> set[str]:
-    """Return the hypotheses that Holm's step-down procedure rejects.
+def discoveries(p_values: Mapping[str, float], level: float) -> set[str]:
+    """Return the hypotheses that the procedure of Benjamini and Hochberg rejects.
 
     Parameters
     ----------
     p_values
         One per hypothesis.
     level
-        Chance of any false rejection, from 0 to 1.
+        Expected share of false rejections, from 0 to 1; where all hypotheses hold, the chance of
+        any rejection.
 
     References
     ----------
-    Holm, S. (1979), A simple sequentially rejective multiple test procedure,
-    doi 10.2307/4615733.
+    Benjamini, Y. and Hochberg, Y. (1995), doi 10.1111/j.2517-6161.1995.tb02031.x.
     """
-    rejected: set[str] = set()
-    for index, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
-        if p_values[name] > level / (len(p_values) - index):
-            break
-        rejected.add(name)
-    return rejected
+    order = sorted(p_values, key=p_values.__getitem__)
+    last = 0
+    for rank, name in enumerate(order, start=1):
+        if p_values[name] <= level * rank / len(order):
+            last = rank
+    return set(order[:last])
 
 
 @dataclass(eq=False)
@@ -166,7 +168,9 @@ class Gate:
             {name: one.p_worse for name, one in found.items()},
             {name: one.p_better for name, one in found.items()},
         ):
-            changed |= holm({name: p for name, p in p_values.items() if name in votes}, level)
+            changed |= discoveries(
+                {name: p for name, p in p_values.items() if name in votes}, level
+            )
             changed |= {
                 name
                 for name, p in p_values.items()
