@@ -75,6 +75,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"reconeval {run['reconeval']}: {', '.join(session.specs)} on {places}",
         f"seeds {', '.join(map(str, run['seeds']))} on {run['device']}; {versions}",
         *([f"baseline {session.options.baseline}"] if session.baseline else []),
+        *(session.cache.header(verbose=session.options.verbose) if session.cache else []),
     ]
 
 
@@ -169,6 +170,8 @@ class _Benchmarks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.session.cache is not None:
+            self.session.cache.trim()
         if hasattr(self.config, "workerinput"):  # an xdist worker; the controller has all rows
             return
         run = self.session
@@ -183,6 +186,8 @@ class _Benchmarks:
             failed = True
         if run.options.results is not None and run.rows:
             run.write_results()
+        if run.options.report is not None and run.rows:
+            run.write_report()
         if failed and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -202,7 +207,12 @@ class _Benchmarks:
             )
             for line in lines:
                 out.write_line(line)
+        if run.cache is not None:
+            for line in run.cache.summary(run.rows):
+                out.write_line(line)
         if run.options.results is not None and run.rows:
             out.write_line(f"rows written to {run.options.results}")
+        if run.options.report is not None and run.rows:
+            out.write_line(f"report written to {run.options.report}")
         if run.options.update_thresholds and run.thresholds.updates:
             out.write_line(f"bands written to {run.thresholds.path}: review and commit them")

@@ -132,10 +132,12 @@ class Row:
             raise UsageError(msg) from None
 
 
-def check_results_path(path: Path, *, option: str = "--results") -> None:
+def check_results_path(
+    path: Path, *, option: str = "--results", endings: Sequence[str] = FORMATS
+) -> None:
     """Refuse a path that results could not be written to; `option` is what the user gave it as."""
-    if path.suffix not in FORMATS:
-        kinds = ", ".join(FORMATS)
+    if path.suffix not in endings:
+        kinds = ", ".join(endings)
         msg = f"{option} {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
         raise UsageError(msg)
     folder = path.resolve().parent

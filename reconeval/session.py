@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from reconeval import gate
 from reconeval.cases.making import Cases
+from reconeval.controls import Controls
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
 from reconeval.errors import UsageError
+from reconeval.gate._saved import saved_of
 from reconeval.places import decoded_name, find_embedding, find_places, task_of_run
 from reconeval.reference import Reference
+from reconeval.report.html import check_report_path, write_report
 from reconeval.rows import KEY, SCHEMA, Row, check_results_path, latest, write_results
 from reconeval.thresholds import Thresholds, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from reconeval.cache import Cache
     from reconeval.cases import Case
+    from reconeval.contract import Outcome
     from reconeval.gate import Gate, Scored, Tolerance
     from reconeval.intervals import Replicates
     from reconeval.options import Options
@@ -66,8 +71,12 @@ class Session:
         The metric's values in resamples of the test cells, by the row's key.
     reference
         How fast the machine is.
+    controls
+        What trivial models score where this run's models do.
     material
         What a report draws of the predictions.
+    cache
+        What earlier runs have finished, None where it is not to be used.
     """
 
     options: Options
@@ -82,7 +91,9 @@ class Session:
     metric_seconds: dict[tuple[str, ...], float] = field(init=False, default_factory=dict)
     replicates: dict[tuple[str, ...], Replicates] = field(init=False, default_factory=dict)
     reference: Reference = field(init=False, default_factory=Reference)
+    controls: Controls = field(init=False, default_factory=Controls)
     material: Material = field(init=False)
+    cache: Cache | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         from reconeval.report.html.material import Material
@@ -106,6 +117,8 @@ class Session:
             self.thresholds.check_writable()
         if options.results is not None:
             check_results_path(options.results)
+        if options.report is not None:
+            check_report_path(options.report)
         self.gate = gate.make_gate(
             options.baseline,
             tolerances=self.tolerances,
@@ -115,6 +128,10 @@ class Session:
             reference=lambda _: self.reference.seconds,
         )
         self.baseline = {} if self.gate is None else self.gate.baseline.rows
+        if options.cache:
+            from reconeval.cache import Cache
+
+            self.cache = Cache(options, self.specs.values(), self.reference)
 
     def _check_metrics(self) -> None:
         from reconeval.runs import metric_names
@@ -164,13 +181,35 @@ class Session:
         """
         return self._cases.get(dataset, split)
 
-    def train(self, model: str, dataset: str, split: str, progress: Callable[[str], None]) -> Run:
-        """Train a model on a case, once per seed; a model that breaks gives a run that says so."""
+    def train(
+        self,
+        model: str,
+        dataset: str,
+        split: str,
+        progress: Callable[[str], None],
+        *,
+        timed: bool = True,
+    ) -> Run:
+        """Train a model on a case, once per seed; a model that breaks gives a run that says so.
+
+        Parameters
+        ----------
+        model, dataset, split
+            Names of what is trained where.
+        progress
+            Called with one line before each step that may take long.
+        timed
+            Whether the seconds of predictions are going to be asked for.
+        """
         from reconeval.runs import train
 
+        spec, case = self.specs[model], self.case(dataset, split)
+        if self.cache is not None:
+            metrics = [find(name) for name in self.metric_names]
+            return self.cache.train(spec, case, metrics=metrics, timed=timed, progress=progress)
         run = train(
-            self.specs[model],
-            self.case(dataset, split),
+            spec,
+            case,
             self.options.seeds,
             accelerator=self.options.accelerator,
             verbose=self.options.verbose,
@@ -179,10 +218,32 @@ class Session:
         self.reference.measure()
         return run
 
+    def outcome(self, model: str, check: str, make: Callable[[], Outcome]) -> Outcome:
+        """Return the outcome of a check of a model's contract, made unless an earlier run has it.
+
+        Parameters
+        ----------
+        model
+            Id of the model.
+        check
+            Name of the check.
+        make
+            Runs it on cells of the first dataset and split.
+        """
+        if self.cache is None:
+            return make()
+        return self.cache.outcome(self.specs[model], self.case(*self.places[0]), check, make)
+
     def observe(self, run: Run) -> None:
         """Keep what a report draws of a run, where the user asked for a file that holds it."""
         if self.options.material:
             self.material.observe(run)
+
+    def annotate(self, row: Row) -> Row:
+        """Return a row with what the controls say of it; one of a cost as it is."""
+        if row.family == "cost":
+            return row
+        return self.controls.annotate(row, self.case(row.dataset, row.split))
 
     def judge(
         self,
@@ -214,9 +275,10 @@ class Session:
 
         Returns
         -------
-        The row with threshold, baseline and verdict, and the failure in one line, empty if none.
+        The row with controls, threshold, baseline and verdict, and the failure in one line, empty
+        if none.
         """
-        metric = find(row.metric)
+        row, metric = self.annotate(row), find(row.metric)
         bound = None if excused else self.thresholds.bound(row, spec.key, metric)
         skipped = not served and bound is None
         failures = [] if skipped else shortfall(row, metric, bound)
@@ -243,7 +305,7 @@ class Session:
             metric = find(name)
             if (run.spec.id, run.case.dataset.name, run.case.split.name, name) in self.baseline:
                 with suppress(Exception):  # the metric's own test tells what broke
-                    yield gate.Scored(run.row(metric))
+                    yield gate.Scored(self.annotate(run.row(metric)))
 
     def lost(self) -> list[Row]:
         """Return the baseline's rows that a full run should have measured and did not."""
@@ -308,3 +370,8 @@ class Session:
                 document["run"],
                 further={name: document[name] for name in ("replicates", "material")},
             )
+
+    def write_report(self) -> None:
+        """Write the HTML report where the user asked for it."""
+        if self.options.report is not None:
+            write_report(self.options.report, [saved_of(self.document(), "this run")])
