@@ -85,9 +85,17 @@ def case(request: pytest.FixtureRequest, session: Session) -> Case:
 
 
 @pytest.fixture(scope="session")
-def run(model: ModelSpec, case: Case, session: Session, progress: Progress) -> Run:
+def run(
+    request: pytest.FixtureRequest,
+    model: ModelSpec,
+    case: Case,
+    session: Session,
+    progress: Progress,
+) -> Run:
     """The model trained on the case, once per seed; `run.error` says what a broken model did."""
-    trained = session.train(model.id, case.dataset.name, case.split.name, progress)
+    timed = any(one.name.startswith("test_predict_time[") for one in request.session.items)
+    place = case.dataset.name, case.split.name
+    trained = session.train(model.id, *place, progress, timed=timed)
     progress.pause()
     session.observe(trained)
     return trained

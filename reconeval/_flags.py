@@ -98,6 +98,17 @@ def _add_how(add: Callable[..., None]) -> None:
         default="cpu",
         help="offered to the model's train (default: cpu)",
     )
+    add(
+        "--no-cache",
+        action="store_true",
+        help="train and score anew, whatever earlier runs have finished, and keep nothing",
+    )
+    add(
+        "--cache-dir",
+        metavar="DIR",
+        help="keep finished trainings and scores here (default: $RECONEVAL_CACHE/results, or in "
+        "the user's cache folder)",
+    )
 
 
 def _add_gate(add: Callable[..., None]) -> None:
@@ -163,6 +174,8 @@ def read_options(config: pytest.Config) -> Options:
         thresholds=_path(get("thresholds")),
         update_thresholds=get("update_thresholds"),
         accelerator=get("accelerator"),
+        cache=not get("no_cache"),
+        cache_dir=_path(get("cache_dir")),
         verbose=config.get_verbosity() > 0,
     )
 

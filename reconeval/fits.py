@@ -37,20 +37,28 @@ class Fit:
         The trained model.
     training, predicting
         Seconds and memory of the two.
-    make_pair
-        Puts the prediction beside the truth, when `pair` is first read.
+    case
+        Where it was trained and tested.
+    make_prediction
+        Called when `prediction` is first read.
     """
 
     seed: int
     model: Any
     training: Usage
     predicting: Usage
-    make_pair: Callable[[], Pair] = field(repr=False)
+    case: Case
+    make_prediction: Callable[[], FloatArray] = field(repr=False)
+
+    @cached_property
+    def prediction(self) -> FloatArray:
+        """What the model predicted for the test cells, a row each."""
+        return self.make_prediction()
 
     @cached_property
     def pair(self) -> Pair:
         """The prediction beside the truth."""
-        return self.make_pair()
+        return self.case.pair(self.prediction)
 
 
 def fit(
@@ -75,8 +83,9 @@ def fit(
             call_model(f"training {who}", train_model)
     with Usage() as predicting:
         prediction = predict(spec, case, model, seed, case.test_input(), verbose=verbose)
-    pair = case.pair(prediction)
-    return Fit(seed, model, training, predicting, lambda: pair)
+    made = Fit(seed, model, training, predicting, case, lambda: prediction)
+    _ = made.pair  # what cannot be paired is the model's fault, and told as such
+    return made
 
 
 def predict(

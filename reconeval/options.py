@@ -54,6 +54,10 @@ class Options:
         Write bands, then fail.
     accelerator
         `cpu` or `gpu`, offered to `train`.
+    cache
+        Take what an earlier run has finished, and keep what this one finishes.
+    cache_dir
+        Where that is kept instead of the user's cache folder, or None.
     verbose
         Let third-party libraries write to the terminal.
     """
@@ -82,6 +86,8 @@ class Options:
     thresholds: Path | None = None
     update_thresholds: bool = False
     accelerator: str = "cpu"
+    cache: bool = True
+    cache_dir: Path | None = None
     verbose: bool = False
 
     @property
