@@ -132,6 +132,7 @@ class Session:
             from reconeval.cache import Cache
 
             self.cache = Cache(options, self.specs.values(), self.reference)
+            self.controls = Controls(self.cache.store)
 
     def _check_metrics(self) -> None:
         from reconeval.runs import metric_names

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconeval.controls._scores import skill
-from reconeval.controls._store import KeptScores, content_of, frozen_scores, place_of
+from reconeval.controls._store import KeptScores, frozen_scores, place_of
 from reconeval.controls._verdict import health_of
 from reconeval.costs import find
 from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
+    from reconeval.cache._store import Store
     from reconeval.cases import Case
     from reconeval.controls._reconstruction import ReconstructionControls
     from reconeval.controls._scores import ControlScores
@@ -34,11 +35,11 @@ class Controls:
 
     Attributes
     ----------
-    cached
-        Whether the user's cache is read and written.
+    store
+        The user's cache, None where it is not to be used.
     """
 
-    cached: bool = True
+    store: Store | None = None
     _books: dict[Place, _Book] = field(default_factory=dict, init=False, repr=False)
 
     def scores(self, metric: Metric, case: Case) -> ControlScores:
@@ -48,7 +49,7 @@ class Controls:
         if known is not None and known.version == metric.version:
             return known
         if place not in self._books:
-            self._books[place] = _Book(case, place, cached=self.cached)
+            self._books[place] = _Book(case, place, self.store)
         return self._books[place].scores(metric)
 
     def health(self, metric: Metric, case: Case) -> Health:
@@ -93,23 +94,26 @@ def _finite(value: float) -> float | None:
 class _Book:
     """Scores on one case, from the user's cache or made now."""
 
-    def __init__(self, case: Case, place: Place, *, cached: bool) -> None:
+    def __init__(self, case: Case, place: Place, store: Store | None) -> None:
         self._case = case
-        self._kept = KeptScores(place, content_of(case)) if cached else None
-        self._scores = {} if self._kept is None else self._kept.read()
+        self._kept = None if store is None else KeptScores(store, place, case)
+        self._scores: dict[str, ControlScores] = {}
         self._controls: ReconstructionControls | ShiftControls | None = None
 
     def scores(self, metric: Metric) -> ControlScores:
-        known = self._scores.get(metric.name)
-        if known is None or known.version != metric.version:
-            with quiet():
-                if self._controls is None:
-                    self._controls = score_controls(self._case)
-                known = self._controls.scores(metric)
-            self._scores[metric.name] = known
-            if self._kept is not None:
-                self._kept.write(self._scores)
-        return known
+        if metric.name not in self._scores:
+            known = None if self._kept is None else self._kept.read(metric)
+            self._scores[metric.name] = self._make(metric) if known is None else known
+        return self._scores[metric.name]
+
+    def _make(self, metric: Metric) -> ControlScores:
+        with quiet():
+            if self._controls is None:
+                self._controls = score_controls(self._case)
+            scores = self._controls.scores(metric)
+        if self._kept is not None:
+            self._kept.write(metric, scores)
+        return scores
 
 
 def score_controls(case: Case) -> ReconstructionControls | ShiftControls:

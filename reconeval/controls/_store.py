@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from reconeval import __version__
-from reconeval._cache import cache_folder
 from reconeval.controls._scores import CONTROLS_VERSION, SEED, ControlScores
-from reconeval.rows import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconeval.cache._store import Store
     from reconeval.cases import Case, LatentShiftCase
     from reconeval.cases.end_to_end import ReconstructionCase
+    from reconeval.metrics.registry import Metric
 
 __all__ = [
     "FROZEN",
@@ -112,31 +112,37 @@ def _scores(values: Mapping[str, Any]) -> dict[str, ControlScores]:
 
 
 class KeptScores:
-    """Scores of one place in a file of the user's cache.
+    """Scores of one place among the user's finished work.
 
     Parameters
     ----------
+    store
+        The user's cache.
     place
         The place.
-    content
-        Of `content_of`.
+    case
+        Its case.
     """
 
-    def __init__(self, place: Place, content: str) -> None:
-        key = json.dumps([CONTROLS_VERSION, SEED, __version__, *place, content])
-        name = hashlib.sha256(key.encode()).hexdigest()
-        self.path = cache_folder() / "controls" / f"{name}.json"
+    def __init__(self, store: Store, place: Place, case: Case) -> None:
+        key = json.dumps([CONTROLS_VERSION, SEED, __version__, *place, content_of(case)])
+        self._key = hashlib.sha256(key.encode()).hexdigest()
+        self._about = {"kind": "data", "place": case.name}
+        self._store = store
 
-    def read(self) -> dict[str, ControlScores]:
-        """Return the scores by metric; nothing where there is no sound file."""
-        try:
-            return _scores(json.loads(self.path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}  # scored anew
+    def read(self, metric: Metric) -> ControlScores | None:
+        """Return the scores by a metric, None where they are not kept or of another version."""
+        found = self._store.read_json(self._key, _file(metric))
+        if found is None:
+            return None
+        with suppress(KeyError, TypeError, ValueError, AttributeError):  # scored anew
+            return ControlScores.from_dict(metric.name, found)
+        return None
 
-    def write(self, scores: Mapping[str, ControlScores]) -> None:
-        """Keep scores; where they cannot be kept, they are scored anew another time."""
-        content = json.dumps({name: one.to_dict() for name, one in scores.items()})
-        with suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(self.path, content.encode())
+    def write(self, metric: Metric, scores: ControlScores) -> None:
+        """Keep the scores by a metric."""
+        self._store.write_json(self._key, _file(metric), scores.to_dict(), about=self._about)
+
+
+def _file(metric: Metric) -> str:
+    return f"controls {metric.name} {metric.version}"
