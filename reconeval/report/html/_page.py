@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,6 +23,8 @@ from reconeval.report.html._style import FAMILIES, style_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from markupsafe import Markup
 
     from reconeval.gate import SavedRun
     from reconeval.report.html._ranking import Heatmap
@@ -46,6 +49,7 @@ _TASKS = {
     "latent_shift": "Perturbation prediction (latent_shift)",
     "query_mapping": "Query mapping (query_mapping)",
 }
+_CLASSES = {"fail": "fail", "pass": "pass", "better": "pass", "worse": "worse"}  # of colours
 _SORTED = ("value", "skill", "negative", "positive", "threshold", "baseline")
 
 
@@ -116,7 +120,16 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["foldable"] = _foldable
     return environment.get_template("report.html.j2")
+
+
+def _foldable(name: str) -> Markup:
+    """Let a long name be folded where one of its parts ends."""
+    from markupsafe import Markup, escape
+
+    escaped = str(escape(name))
+    return Markup(re.sub(r"([+/:])(?=.)", r"\1<wbr>", escaped))  # noqa: S704  (escaped above)
 
 
 def _context(results: Results, title: str) -> dict[str, Any]:
@@ -255,7 +268,7 @@ def _line(
     if row.ci_low is not None and row.ci_high is not None:
         interval = f"[{texts.number(row.ci_low)}, {texts.number(row.ci_high)}]"
     spread = row.seeds > 1 and math.isfinite(row.low) and row.low != row.high
-    outcome = row.verdict.partition(":")[0]
+    verdict = texts.verdict(row)
     numbers = {name: getattr(row, name) for name in _SORTED}
     return _Line(
         row=row,
@@ -264,8 +277,8 @@ def _line(
         interval=interval,
         seeds=f"{texts.number(row.low)} … {texts.number(row.high)}" if spread else "",
         skill=texts.skill(row),
-        verdict=row.verdict,
-        outcome=outcome if outcome in {"pass", "fail"} else "none",
+        verdict=row.verdict if verdict == "fail" else verdict,
+        outcome=_CLASSES.get(verdict, "none"),
         command=index[row.task, *row.key[:3]],
         narrow=narrowing(row, results.run_of[row.key[:3]]),
         method=methods.index(row.ci_method) if row.ci_method else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from reconeval._typing import FloatArray
     from reconeval.report.html.material import Material, Measured, Predicted
 
 __all__ = ["Card", "Gallery", "galleries"]
 
 FURTHEST = 8  # genes that are named
-PLUS = "m-3 0h6m-3-3v6"
+PLUS = "m-4 0h8m-4-4v8m0-4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class Card:
         The pictures; None where there is nothing to draw.
     furthest
         Name, mean of the truth and of the prediction, from the furthest.
+    spread
+        Standard deviation of the predicted cells over that of the measured ones, in the two
+        components together; None without either.
     note
         What the pictures cannot show, empty if all is there.
     """
@@ -42,6 +47,7 @@ class Card:
     genes: Markup | None
     cells: Markup | None
     furthest: Sequence[tuple[str, float, float]]
+    spread: float | None
     note: str
 
 
@@ -112,7 +118,7 @@ def _card(
 ) -> Card:
     if len(predicted.means) != len(measured.means):  # of another version of the data
         note = "predicted on another version of the data than what is drawn here"
-        return Card(predicted.model, None, None, (), note)
+        return Card(predicted.model, None, None, (), None, note)
     notes = []
     where = f"{predicted.model} on {measured.dataset}/{measured.split}"
     furthest = _furthest(measured, predicted)
@@ -138,7 +144,16 @@ def _card(
             description=f"{len(predicted.cells)} predicted cells over the measured ones in two "
             f"principal components of the training cells; {away} beyond the frame.",
         )
-    return Card(predicted.model, genes, cells, furthest, "; ".join(notes))
+    spread = _spread(measured.cells, predicted.cells)
+    return Card(predicted.model, genes, cells, furthest, spread, "; ".join(notes))
+
+
+def _spread(truth: FloatArray, prediction: FloatArray) -> float | None:
+    """Return how far the predicted cells are apart, 1 for as far as the measured ones."""
+    if not len(truth) or not len(prediction) or not np.isfinite(prediction).all():
+        return None
+    wide = float(truth.var(axis=0, dtype=np.float64).sum())
+    return math.sqrt(float(prediction.var(axis=0, dtype=np.float64).sum()) / wide) if wide else None
 
 
 def _furthest(measured: Measured, predicted: Predicted) -> list[tuple[str, float, float]]:

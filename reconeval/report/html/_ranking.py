@@ -11,6 +11,7 @@ from reconeval.costs import COSTS
 from reconeval.metrics.aggregate import aggregate_rank_percentile, without_counts
 from reconeval.metrics.registry import METRICS
 from reconeval.report import texts
+from reconeval.report.picture import short_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,11 +38,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """A score: its text, its rank percentile in [0, 1] or None, and the row's verdict."""
+    """A score: its text, its rank percentile in [0, 1] or None, and its verdict."""
 
     text: str
     percentile: float | None
     verdict: str
+    failed: bool
 
     @property
     def step(self) -> int | None:
@@ -69,7 +71,7 @@ class Line:
 
     model: str
     bars: Sequence[Bar]
-    circles: Sequence[Circle | None]
+    circles: Mapping[str, Circle | None]
     skill: float | None
     failed: int
     passed: int
@@ -84,10 +86,10 @@ class Heatmap:
     lines: Sequence[Line]
 
     @property
-    def families(self) -> list[tuple[str, int]]:
-        """The families in order, with the number of their metrics."""
+    def families(self) -> list[tuple[str, list[Column]]]:
+        """The families in order, with their metrics."""
         names = dict.fromkeys(column.family for column in self.columns)
-        return [(name, sum(one.family == name for one in self.columns)) for name in names]
+        return [(name, [one for one in self.columns if one.family == name]) for name in names]
 
     @property
     def ranked(self) -> bool:
@@ -138,7 +140,7 @@ def heatmaps(places: Mapping[Place, Sequence[Row]]) -> tuple[Heatmap, dict[Place
             bars += [
                 Bar("overall", _value(table.get(model, {}), "overall")) for table in tables.values()
             ]
-        lines.append(_line(model, bars, (), every))
+        lines.append(_line(model, bars, {}, every))
     names = ["overall", *families, *([place.name for place in places] if len(tables) > 1 else [])]
     return Heatmap(names, (), _sorted(lines)), each
 
@@ -152,16 +154,16 @@ def _heatmap(rows: Sequence[Row], table: Mapping[str, Percentiles]) -> Heatmap:
         values = table[model]
         bars = [Bar("overall", _value(values, "overall"), int(values["missing"]))]
         bars += [Bar(name, _value(values, name)) for name in families]
-        circles = [
-            _circle(cells.get((model, column.name)), _value(values, column.name))
+        circles = {
+            column.name: _circle(cells.get((model, column.name)), _value(values, column.name))
             for column in columns
-        ]
+        }
         lines.append(_line(model, bars, circles, rows))
     return Heatmap(["overall", *families], columns, _sorted(lines))
 
 
 def _line(
-    model: str, bars: Sequence[Bar], circles: Sequence[Circle | None], rows: Sequence[Row]
+    model: str, bars: Sequence[Bar], circles: Mapping[str, Circle | None], rows: Sequence[Row]
 ) -> Line:
     mine = [row for row in rows if row.model == model]
     outcomes = [row.verdict.partition(":")[0] for row in mine]
@@ -183,7 +185,10 @@ def median_skill(rows: Iterable[Row]) -> float | None:
 
 
 def _circle(row: Row | None, percentile: float | None) -> Circle | None:
-    return None if row is None else Circle(texts.value(row), percentile, texts.verdict(row))
+    if row is None:
+        return None
+    text = short_number(row.value) if math.isfinite(row.value) else texts.value(row)
+    return Circle(text, percentile, texts.verdict(row), row.verdict.startswith("fail"))
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:

@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 44
 SIDE = 240  # of a square picture, in units of its view box
-MARK, MIDDLE = 240, 11  # width of the picture of a change, and half its height
+MARK = 240  # width of the picture of a change, as in the style sheet
 
 
 class Point(NamedTuple):
@@ -73,7 +73,8 @@ def cost_chart(points: Sequence[Point], *, cost: str, quality: str, title: str) 
         Names the picture to those who do not see it.
     """
     best = front(points)
-    low, high = _decades(point.cost for point in points)
+    ticks = _ticks([point.cost for point in points])
+    low, high = math.log10(ticks[0]), math.log10(ticks[-1])
     bottom, top, step = _nice(point.quality for point in points)
 
     def x(value: float) -> float:
@@ -82,7 +83,7 @@ def cost_chart(points: Sequence[Point], *, cost: str, quality: str, title: str) 
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (value - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_x_axis(low, high, x), _y_axis(bottom, top, step, y)]
+    parts = [_x_axis(ticks, x), _y_axis(bottom, top, step, y)]
     parts.append(_axis_names(cost, quality))
     stairs = sorted((point for point in points if point.number in best), key=lambda one: one.cost)
     if len(stairs) > 1:
@@ -109,17 +110,15 @@ def _numbered(one: Point, x: float, y: float, *, on_front: bool) -> Markup:
     )
 
 
-def _x_axis(low: int, high: int, x: Callable[[float], float]) -> Markup:
+def _x_axis(ticks: Sequence[float], x: Callable[[float], float]) -> Markup:
     marks = []
-    for exponent in range(low, high + 1):
-        at = x(10.0**exponent)
-        text = f"{10.0**exponent:,.0f}" if 0 <= exponent < 7 else f"1e{exponent}"
-        text = f"{10.0**exponent:g}" if -4 < exponent < 0 else text
+    for tick in ticks:
+        text = f"{tick:,.0f}" if 1 <= tick < 1e7 else f"{tick:g}"
         marks.append(
             Markup(
                 '<path class="grid" d="M{0:.0f} {1}V{2}"/>'
                 '<text x="{0:.0f}" y="{3}" class="mid">{4}</text>'
-            ).format(at, TOP, HEIGHT - BOTTOM, HEIGHT - BOTTOM + 15, text)
+            ).format(x(tick), TOP, HEIGHT - BOTTOM, HEIGHT - BOTTOM + 15, text)
         )
     return Markup().join(marks)
 
@@ -145,11 +144,18 @@ def _axis_names(below: str, beside: str) -> Markup:
     ).format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, below, middle, middle, beside)
 
 
-def _decades(values: Iterable[float]) -> tuple[int, int]:
-    """Return the powers of ten around some values."""
-    logs = [math.log10(value) for value in values]
-    low, high = math.floor(min(logs)), math.ceil(max(logs))
-    return low, max(high, low + 1)
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Return round numbers around some values: powers of ten, where these are few 1, 2 and 5."""
+    first, last = (math.floor(math.log10(end)) for end in (min(values), max(values)))
+    fine = last - first < 2
+    round_ones = [
+        factor * 10.0**exponent
+        for exponent in range(first - 1, last + 2)
+        for factor in ((1, 2, 5) if fine else (1,))
+    ]
+    low = max(tick for tick in round_ones if tick <= min(values))
+    high = min(tick for tick in round_ones if tick >= max(values) and tick > low)
+    return [tick for tick in round_ones if low <= tick <= high]
 
 
 def _nice(values: Iterable[float]) -> tuple[float, float, float]:
@@ -192,13 +198,14 @@ def dots(points: FloatArray, bounds: tuple[float, float, float, float], mark: st
     bounds
         From `window`.
     mark
-        The path of one mark from its middle: a dot, whose shape is that of the line's end.
+        The path of one mark from its middle and back: a dot, as wide as the line, by default.
     """
     left, right, bottom, top = bounds
     points = points[np.isfinite(points).all(axis=1)].astype(np.float64)
     scaled = (points - [left, top]) / [right - left, bottom - top]
     pixels = np.unique((np.clip(scaled, 0, 1) * SIDE).round().astype(int), axis=0)
-    return "".join(f"M{x} {y}{mark}" for x, y in pixels)
+    steps = np.diff(pixels, axis=0, prepend=[[0, 0]])  # short, since pixels are in order
+    return "".join(f"m{x} {y}{mark}" for x, y in steps)
 
 
 def outside(points: FloatArray, bounds: tuple[float, float, float, float]) -> int:
@@ -248,8 +255,8 @@ def scatter(truth: FloatArray, prediction: FloatArray, *, title: str, descriptio
         _frame("truth", "prediction"),
         Markup(
             '<text x="{0}" y="{1}" class="end">{2:.3g}</text>'
-            '<text x="-4" y="8" class="end">{2:.3g}</text>'
-        ).format(SIDE, SIDE + 13, bounds[1]),
+            '<text x="-4" y="12" class="end">{2:.3g}</text>'
+        ).format(SIDE, SIDE + 17, bounds[1]),
     ]
     return _picture(SIDE, SIDE, title, description, parts, margin=True)
 
@@ -258,7 +265,7 @@ def _frame(below: str, beside: str) -> Markup:
     return Markup(
         '<path class="frame" d="M0 0V{0}H{0}"/><text x="{1}" y="{2}" class="mid name">{3}</text>'
         '<text transform="rotate(-90 -8 {1})" x="-8" y="{1}" class="mid name">{4}</text>'
-    ).format(SIDE, SIDE // 2, SIDE + 14, below, beside)
+    ).format(SIDE, SIDE // 2, SIDE + 17, below, beside)
 
 
 def interval_mark(change: float, low: float | None, high: float | None, limit: float) -> Markup:
@@ -277,12 +284,12 @@ def interval_mark(change: float, low: float | None, high: float | None, limit: f
     def x(value: float) -> float:
         return MARK / 2 + max(-1.0, min(1.0, value / limit)) * (MARK / 2 - 8)
 
-    whisker = "" if low is None or high is None else f"M{x(low):.1f} {MIDDLE}H{x(high):.1f}"
+    whisker = Markup()
+    if low is not None and high is not None:
+        whisker = Markup('<path d="M{:.0f} 11H{:.0f}"/>').format(x(low), x(high))
     return Markup(
-        '<svg class="mark" viewBox="0 0 {0} {1}" width="{0}" height="{1}" aria-hidden="true">'
-        '<path class="zero" d="M{2} 0V{1}"/><path class="whisker" d="{3}"/>'
-        '<circle cx="{4:.1f}" cy="{5}" r="4.5"/></svg>'
-    ).format(MARK, 2 * MIDDLE, MARK // 2, whisker, x(change), MIDDLE)
+        '<svg class="mark" aria-hidden="true">{}<circle cx="{:.0f}" cy="11" r="4.5"/></svg>'
+    ).format(whisker, x(change))
 
 
 def _picture(
@@ -294,7 +301,7 @@ def _picture(
     *,
     margin: bool = False,
 ) -> Markup:
-    box = f"-20 -6 {width + 28} {height + 26}" if margin else f"0 0 {width} {height}"
+    box = f"-40 -8 {width + 52} {height + 30}" if margin else f"0 0 {width} {height}"
     return Markup('<svg role="img" viewBox="{}"><title>{}</title><desc>{}</desc>{}</svg>').format(
         box, title, description, Markup().join(parts)
     )

@@ -28,7 +28,7 @@
   const heads = [...table.tHead.rows[0].cells];
   const key = (row, column, numeric) => {
     const cell = row.cells[column];
-    if (!numeric) return cell.textContent.trim();
+    if (!numeric) return (cell.querySelector(".model") ?? cell).textContent.trim();
     return cell.dataset.v ? Number(cell.dataset.v) : NaN;
   };
   const compare = (a, b, numeric) => {
@@ -87,14 +87,32 @@
     button.addEventListener("click", () => copy(
       button.parentElement.querySelector("code"), (text) => { button.textContent = text; }));
   }
+  const nameOf = (row) => {
+    const metric = row.cells[2].textContent.trim().split(" ")[0];
+    return [metric, row.querySelector(".model").textContent, row.cells[1].textContent];
+  };
   const facts = (row) => {
     const place = data.places[row.dataset.c];
     const found = [["spec", place.spec], ["data", place.data]];
     if (row.dataset.i) found.push(["interval", data.methods[row.dataset.i]]);
-    const metric = row.cells[2].textContent.trim().split(" ")[0];
+    const [metric] = nameOf(row);
     if (data.metrics[metric]) found.push([metric, data.metrics[metric]]);
     return found;
   };
+  const last = document.createElement("th");
+  last.scope = "col";
+  last.textContent = "reproduce";
+  table.tHead.rows[0].append(last);
+  for (const row of body.rows) {
+    const button = document.createElement("button");
+    const [metric, model, place] = nameOf(row);
+    button.type = "button";
+    button.className = "how";
+    button.textContent = "how";
+    button.setAttribute("aria-label", `Reproduce ${metric} of ${model} on ${place}`);
+    row.append(document.createElement("td"));
+    row.lastElementChild.append(button);
+  }
   body.addEventListener("click", (event) => {
     const button = event.target.closest(".how");
     if (!button) return;
