@@ -93,11 +93,32 @@ class TestCells:
         given_ = {"resamples": [0.5, 0.6, 0.5, 0.6], **other}
         old, new = scored([0.5, 0.5], resamples=[0.5, 0.6, 0.5, 0.6]), scored([0.6, 0.6], **given_)
         assert weigh(new, old) is None
-        bounds = {"ci_low": 0.4, "ci_high": 0.6}
+        bounds = {"ci_low": 0.4, "ci_high": 0.6, "ci_method": "bootstrap over cells and seeds (2)"}
         old, new = (replace(old[0], **bounds), old[1]), (replace(new[0], **bounds), new[1])
         found = weigh(new, old)
         assert found.sampling.error == pytest.approx(math.sqrt(2) * 0.1 / NORMAL_95)
+        assert found.seeds.error == 0  # which the intervals hold
         assert "by the two intervals" in found.how
+
+    def test_a_bootstrap_of_few_units_is_widened_as_for_a_mean(self):
+        units = np.array([0.1, 0.5, 0.3, 0.9, 0.2])
+        drawn = np.random.default_rng(0).choice(units, (20_000, 5)).mean(axis=1)
+        old, new = scored([0.0, 0.0], resamples=np.zeros(20_000)), scored([1, 1], resamples=drawn)
+        found = weigh(*((row, replace(kept, units=5)) for row, kept in (new, old)))
+        assert found.sampling.error == pytest.approx(stats.sem(units), rel=0.02)
+        assert found.sampling.freedom == 4
+
+    def test_intervals_over_seeds_alone_are_the_t_test(self):
+        old, new = [0.50, 0.52, 0.51], [0.53, 0.55, 0.52]
+        bounds = {"ci_low": 0.1, "ci_high": 0.9, "ci_method": "over seeds (t, 3)"}
+        pair = [scored(v, resamples=[], kind="none", **bounds) for v in (new, old)]
+        expected = stats.ttest_ind(new, old, alternative="greater").pvalue
+        assert weigh(*pair).p_worse == pytest.approx(expected, rel=1e-6)
+
+    def test_an_interval_that_became_wide_by_its_seeds_is_no_excuse(self):
+        old = scored([0.500, 0.501, 0.502], ci_low=0.49, ci_high=0.51)
+        new = scored([0.5, 0.5, 1.43], ci_low=-0.5, ci_high=1.9)
+        assert weigh(new, old).p_worse < 1e-6
 
     def test_few_undefined_resamples_are_left_out(self):
         values = np.linspace(0.4, 0.6, 100)

@@ -171,12 +171,15 @@ def evidence(
     add to it.
     """
     loss = metric.badness(row.value) - metric.badness(baseline.value)
-    sampling = _paired(metric, replicates, base_replicates) or _by_intervals(row, baseline)
-    if sampling is None:
-        return None
     new, old = _of_seeds(metric, row, replicates), _of_seeds(metric, baseline, base_replicates)
     seeds = _between_seeds(new, old, SEED_SHARE * way(row, baseline, metric))
-    return Evidence(loss, sampling, seeds)
+    sampling = _paired(metric, replicates, base_replicates) or _of_seeds_alone(row, baseline)
+    if sampling is not None:
+        return Evidence(loss, sampling, seeds)
+    sampling = _by_intervals(row, baseline, erratic=_erratic(new, old))
+    if sampling is not None and min(new.n, old.n) > 1:  # such intervals hold the seeds' spread
+        seeds = Noise(0.0, math.inf, seeds.how)
+    return None if sampling is None else Evidence(loss, sampling, seeds)
 
 
 def _paired(metric: Metric, new: Replicates | None, old: Replicates | None) -> Noise | None:
@@ -192,20 +195,32 @@ def _paired(metric: Metric, new: Replicates | None, old: Replicates | None) -> N
     how = f"paired over {new.over}"
     if new.kind == "jackknife":
         return Noise(math.sqrt((n - 1) * losses.var()), n - 1, how)
-    return Noise(float(losses.std(ddof=1)), math.inf, how)
+    # A bootstrap of few units is too narrow by this factor.
+    units = max(new.units, 2) if new.units else math.inf
+    few = 1.0 if math.isinf(units) else units / (units - 1)
+    return Noise(math.sqrt(few * losses.var(ddof=1)), units - 1, how)
 
 
-def _by_intervals(row: Row, baseline: Row) -> Noise | None:
+def _of_seeds_alone(row: Row, baseline: Row) -> Noise | None:
+    """Return no noise of cells where the intervals of both rows know none either."""
+    if all(one.seeds > 1 and one.ci_method.startswith("over seeds") for one in (row, baseline)):
+        return Noise(0.0, math.inf, "over seeds alone")
+    return None
+
+
+def _by_intervals(row: Row, baseline: Row, *, erratic: bool) -> Noise | None:
     """Return the noise of a difference of two values whose 95 % intervals are known."""
-    variance = 0.0
+    widths = []
     for one in (row, baseline):
         if one.ci_low is None or one.ci_high is None:
             return None
-        width = one.ci_high - one.ci_low
-        if not math.isfinite(width):
-            return None
-        variance += (width / (2 * _NORMAL_95)) ** 2
-    return Noise(math.sqrt(variance), math.inf, "by the two intervals")
+        widths.append(one.ci_high - one.ci_low)
+    if not all(map(math.isfinite, widths)):
+        return None
+    if erratic:
+        widths[0] = min(widths)
+    error = math.hypot(*widths) / (2 * _NORMAL_95)
+    return Noise(error, math.inf, "by the two intervals")
 
 
 class _Seeds(NamedTuple):
@@ -239,7 +254,7 @@ def _between_seeds(new: _Seeds, old: _Seeds, assumed: float) -> Noise:
     known = [one for one in (old, new) if one.n > 1]
     if not known:
         return Noise(assumed * math.sqrt(share), math.inf, f"{counts}, whose spread is assumed")
-    if len(known) == 2 and _erratic(new, old):
+    if _erratic(new, old):
         known, counts = [old], f"{counts}, spread of the baseline's alone"
     freedom = sum(one.n - 1 for one in known)
     pooled = sum((one.n - 1) * one.variance for one in known) / freedom
@@ -249,6 +264,8 @@ def _between_seeds(new: _Seeds, old: _Seeds, assumed: float) -> Noise:
 def _erratic(new: _Seeds, old: _Seeds) -> bool:
     from scipy.special import fdtrc
 
+    if min(new.n, old.n) < 2:
+        return False
     if old.variance == 0:
         return new.variance > 0
     return float(fdtrc(new.n - 1, old.n - 1, new.variance / old.variance)) < _ERRATIC

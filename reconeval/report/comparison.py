@@ -21,9 +21,9 @@ __all__ = ["render"]
 Found = tuple[str, "Sequence[Finding]"]
 
 _HEADERS = ("model", "metric", "on", "old", "new", "change", "95 %", "verdict")
-_MOST = 250  # lines of a table in a comment, which a forge cuts off at 65 536 characters
+_MOST = 150  # lines of a table in a comment, which a forge cuts off at 65 536 characters
 _RULES = (
-    f"Worse: beyond chance, held at {ALPHA:.0%} for the whole run (Benjamini-Hochberg), and by more than 1 % of "
+    f"Worse: beyond chance, held at {ALPHA * 100:.0f} % for the whole run (Benjamini-Hochberg), and by more than 1 % of "
     "the way from the negative control to the best value; costs: by ratio."
 )
 
