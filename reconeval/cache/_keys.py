@@ -152,7 +152,9 @@ def digest_of_inputs(inputs: Inputs) -> str:
     """Return a digest of what `predict` is asked about, labels included."""
     arrays = {name: _hash(array) for name, array in inputs.arrays.items()}
     labels = {
-        name: label.to_dict("list") if hasattr(label, "iloc") else np.asarray(label).tolist()
+        name: label.reset_index().to_dict("list")
+        if hasattr(label, "iloc")
+        else np.asarray(label).tolist()
         for name, label in inputs.labels.items()
     }
     return digest(arrays, labels)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import platform
+import re
 import site
 import sys
 import sysconfig
@@ -26,6 +26,10 @@ __all__ = ["UnknownCodeError", "code_digest", "environment_digest", "harness_dig
 _HARNESS = Path(__file__).resolve().parents[1]
 _MODELS = "reconeval.models"  # in a checkout a folder beside the harness
 _DATA = {".h5ad", ".safetensors"}  # frozen datasets have a checksum of their own
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(?P<module>[.\w]+)[ \t]+)?import\b[ \t]*(?P<names>\([^)]*\)|[^\n;]+)",
+    re.MULTILINE,
+)
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
@@ -128,21 +132,23 @@ def _source_of(module: str) -> Iterator[Path]:
 
 def _imported(path: Path, source: bytes) -> Iterator[Path]:
     """Yield the files of the modules that a file imports anywhere, its functions included."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # a template, or for another version of Python
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _resolved(alias.name)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            for alias in node.names:
-                yield from _resolved(f"{node.module}.{alias.name}")
-        elif isinstance(node, ast.ImportFrom):
-            folder = path.parents[node.level - 1]
-            for alias in node.names:
-                yield from _beside(folder, [*(node.module or "").split("."), alias.name])
+    # Ten times faster than a syntax tree, and as good for what only has to find too much.
+    for found in _IMPORT.finditer(source.decode(errors="replace")):
+        module, names = found["module"] or "", _names_in(found["names"])
+        base = module.lstrip(".")
+        if base != module:
+            folder = path.parents[len(module) - len(base) - 1]
+            for name in names:
+                yield from _beside(folder, [*base.split("."), name])
+        else:
+            for name in names:
+                yield from _resolved(f"{module}.{name}" if module else name)
+
+
+def _names_in(text: str) -> list[str]:
+    """Return the names of an import, without comments and what they are called afterwards."""
+    listed = re.sub(r"#[^\n]*", "", text).strip("()").split(",")
+    return [words[0] for one in listed if (words := one.split())]
 
 
 def _resolved(name: str) -> Iterator[Path]:

@@ -103,7 +103,7 @@ class Store:
         key
             Of the entry, hexadecimal.
         name
-            Of the file; any text.
+            Of the file, such as `score mse`.
         """
         path = self._path(key, name)
         try:
