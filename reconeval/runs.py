@@ -136,10 +136,6 @@ class Run:
             self._rounds = time_predictions(self.spec, self.case, self.fits[0].model)
         return self._rounds
 
-    def positive(self, metric: Metric) -> float | None:
-        """Return the score of a perfect prediction, None where the task does not tell it."""
-        return None if metric.family == "cost" else self.case.positive(metric)
-
     def _score(self, metric: Metric, fit: Fit) -> Score:
         def predict(inputs: Inputs) -> FloatArray:
             start = time.perf_counter()
@@ -169,7 +165,6 @@ class Run:
             seeds=len(self.fits),
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
-            positive=self.positive(metric),
             cached=self.cached,
             reason=reason,
         )

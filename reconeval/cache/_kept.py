@@ -97,13 +97,6 @@ class KeptRun(Run):
                 self._rounds = [float(seconds) for seconds in found["seconds"]]
         return self._rounds
 
-    def positive(self, metric: Metric) -> float | None:
-        """Return the score of a perfect prediction, None where the task does not tell it."""
-        if metric.family == "cost":
-            return None
-        found = self._of_truth(metric, "positive", lambda: super(KeptRun, self).positive(metric))
-        return None if found is None else float(found)
-
     def unserved(self, metric: Metric) -> str:
         """Return why the data cannot serve a metric that came out without a value, else ""."""
         if all(math.isfinite(one.value) for one in self.scores(metric)):
