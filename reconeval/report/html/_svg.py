@@ -182,8 +182,8 @@ def window(*clouds: FloatArray) -> tuple[float, float, float, float]:
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return (0.0, 1.0, 0.0, 1.0)
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = np.maximum((high - low) * 0.12, 1e-6)
+    low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
+    margin = np.maximum((high - low) * 0.12, 1e-3 * (1 + np.abs(high)))
     (left, bottom), (right, top) = low - margin, high + margin
     return float(left), float(right), float(bottom), float(top)
 

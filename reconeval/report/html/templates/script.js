@@ -67,7 +67,7 @@
   };
   const form = document.querySelector(".filter");
   form.hidden = false;
-  form.addEventListener("input", show);
+  for (const event of ["input", "change"]) form.addEventListener(event, show);
   form.addEventListener("submit", (event) => event.preventDefault());
   show();
 
