@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -23,7 +23,9 @@ def facts(metric):
     parts.append("compares cell with cell" if metric.paired else "cells need no order")
     if metric.needs:
         parts.append(f"needs {', '.join(sorted(metric.needs))}")
-    parts.append(metric.source)
+    number = metric.source.removeprefix("doi:")
+    linked = f"[{metric.source}](https://doi.org/{number})"
+    parts.append(metric.source if metric.source == number else linked)
     return f"*{'; '.join(parts)}*"
 
 
@@ -31,7 +33,7 @@ def sections():
     """Return the text of each metric's section, by the names in its heading."""
     found = {}
     for page in sorted(PAGES.glob("*.md")):
-        for section in re.split(r"^## ", page.read_text(), flags=re.M)[1:]:
+        for section in re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]:
             for name in re.findall(r"`(\w+)`", section.partition("\n")[0]):
                 assert name not in found, f"two sections for {name}"
                 found[name] = (page, section)
@@ -50,9 +52,11 @@ def test_no_section_is_of_a_metric_that_does_not_exist():
 def test_a_metric_has_formula_facts_picture_and_pitfalls(name):
     page, section = section_of(name)
     assert page.stem == METRICS[name].family
-    assert re.search(r"^\$\$[^$]+\$\$$", section, flags=re.M), "a formula in a block of its own"
-    assert re.search(r"^\*\*Pitfalls\.\*\* \w[^\n]{60,}", section, flags=re.M)
-    assert re.search(r"^!\[\w+\]\(pictures/\w+\.svg\)$", section, flags=re.M)
+    assert re.search(r"^\$\$[^$]+\$\$$", section, flags=re.MULTILINE), (
+        "a formula in a block of its own"
+    )
+    assert re.search(r"^\*\*Pitfalls\.\*\* \w[^\n]{60,}", section, flags=re.MULTILINE)
+    assert re.search(r"^!\[\w+\]\(pictures/\w+\.svg\)$", section, flags=re.MULTILINE)
     if name.startswith(TWIN):
         assert f"`{name}`" in section
     else:
@@ -63,9 +67,9 @@ def test_a_metric_has_formula_facts_picture_and_pitfalls(name):
 def test_a_picture_is_small_described_and_used(name):
     path = PAGES / "pictures" / f"{name}.svg"
     assert path.stat().st_size < 50_000
-    root = ElementTree.parse(path).getroot()
+    root = ET.parse(path).getroot()
     inside = {child.tag.rpartition("}")[2]: child.text for child in root}
     assert name in inside["title"]
     assert re.fullmatch(r"good: \S+; half: \S+; collapsed: (\S+|no value)", inside["desc"])
-    page, section = section_of(name)
+    _page, section = section_of(name)
     assert f"![{name}](pictures/{name}.svg)" in section

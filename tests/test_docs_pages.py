@@ -11,24 +11,23 @@ from tests.conftest import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
+WHOLE = re.MULTILINE | re.DOTALL
 
 
 def blocks(path, language):
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL
-    )
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), flags=WHOLE)
 
 
 def anchors(path):
     """Return the anchors of a page's headings, as the forge and MyST make them."""
-    without_code = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    without_code = re.sub(r"^```.*?^```$", "", path.read_text(), flags=WHOLE)
     titles = re.findall(r"^#+ (.+)$", without_code, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=WHOLE)
     for target, anchor in LINK.findall(text):
         path = (page.parent / target) if target else page
         assert path.exists(), f"{target} does not exist"
@@ -39,9 +38,7 @@ def test_every_page_stands_in_the_table_of_contents():
     index = (ROOT / "docs" / "index.md").read_text()
     listed = {
         name
-        for tree in re.findall(
-            r"^```\{toctree\}\n(.*?)^```$", index, flags=re.MULTILINE | re.DOTALL
-        )
+        for tree in re.findall(r"^```\{toctree\}\n(.*?)^```$", index, flags=WHOLE)
         for name in tree.splitlines()
         if name and not name.startswith(":")
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sphinx.writers.html5 import HTML5Translator
 
 _log = logging.getLogger(__name__)
+_STYLE = "overflow: auto hidden; padding: 0.5em 0"  # a narrow screen scrolls it sideways
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -33,7 +34,8 @@ def _inline(translator: HTML5Translator, node: nodes.math) -> None:
 
 
 def _block(translator: HTML5Translator, node: nodes.math_block) -> None:
-    translator.body.append('<div class="math">')
+    # Not of class math, whose vertical overflow themes let scroll.
+    translator.body.append(f'<div class="formula" style="{_STYLE}">')
     _write(translator, node, as_block=True)
 
 
