@@ -119,7 +119,8 @@ def _distances(pair: Pair) -> list[Layer]:
 
 def _clouds(pair: Pair) -> list[Layer]:
     X, Y = projected(pair)
-    return [Points(X[:, 0], X[:, 1], GREY), Points(Y[:, 0], Y[:, 1])]
+    one_place = np.ptp(Y[:, 0]) < 1e-3
+    return [Points(X[:, 0], X[:, 1], GREY), Points(Y[:, 0], Y[:, 1], BLUE, 8 if one_place else 3)]
 
 
 def _kernel(gammas: Callable[[Truth], tuple[float, ...]]) -> Callable[[Pair], list[Layer]]:

@@ -78,10 +78,15 @@ def _clouds(pair: PerturbationPair) -> list[Layer]:
     truth, group = _first(pair)
     controls = truth.reference
     measured, predicted = truth.X[truth.rows(group)], pair.prediction[pair.rows(group)]
+    one_place = np.ptp(predicted[:, 0]) < 1e-3
     components = fit_components(np.concatenate([controls, measured]), n_components=2)
     return [
         Points(*components.project(cells).T[:2], color, size)
-        for cells, color, size in ((controls, GREY, 3), (measured, ORANGE, 4), (predicted, BLUE, 5))
+        for cells, color, size in (
+            (controls, GREY, 3),
+            (measured, ORANGE, 4),
+            (predicted, BLUE, 8 if one_place else 5),
+        )
     ]
 
 
