@@ -63,7 +63,15 @@ class TestSecondRun:
         assert Path("predictions.log").read_text() == asked
         assert first.ret == second.ret
         assert "from the cache" not in first.stdout.str()
-        second.stdout.fnmatch_lines(["from the cache: 1 of 1 models*--no-cache trains anew"])
+        first.stdout.no_fnmatch_line("*cached*")
+        second.stdout.fnmatch_lines(
+            [
+                "mse *pass",
+                "train_seconds *pass, cached",
+                "predict_cells_per_second *pass, cached",
+                "from the cache: 1 of 1 models*--no-cache trains anew",
+            ]
+        )
         a, b = rows("a.json"), rows("b.json")
         assert set(a) == set(b) >= set(COSTS)
         assert not any(row.pop("cached") for row in a.values())

@@ -55,9 +55,13 @@ def skill(row: Row) -> str:
 
 
 def verdict(row: Row) -> str:
-    """Return the verdict in a word: the comparison with the baseline says more than `pass`."""
+    """Return the verdict in a word: the comparison with the baseline says more than `pass`.
+
+    A cost that an earlier run has measured is marked `cached`.
+    """
     outcome, _, comparison = row.verdict.partition(": ")
-    return comparison if outcome == "pass" and comparison else outcome
+    word = comparison if outcome == "pass" and comparison else outcome
+    return f"{word}, cached" if row.cached and row.family == "cost" else word
 
 
 def metric_name(row: Row) -> str:
