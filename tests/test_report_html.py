@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reconeval.cli import main
 from reconeval.errors import UsageError
 from reconeval.gate._saved import saved_of
-from reconeval.report.html import _svg, write_report
+from reconeval.report.html import _chart, _svg, write_report
 from reconeval.report.html._page import SECTIONS, render
 from reconeval.report.html._ranking import heatmaps
 from reconeval.report.html._results import gather
@@ -183,13 +183,13 @@ def test_one_model_alone_is_not_ranked(run):
 
 
 points = st.lists(st.tuples(st.floats(1e-3, 1e5), st.floats(-5, 2)), min_size=1, max_size=12).map(
-    lambda pairs: [_svg.Point(i, f"M{i}", *pair) for i, pair in enumerate(pairs, start=1)]
+    lambda pairs: [_chart.Point(i, f"M{i}", *pair) for i, pair in enumerate(pairs, start=1)]
 )
 
 
 @given(points)
 def test_the_front_has_the_models_that_none_beats(models):
-    front = _svg.front(models)
+    front = _chart.front(models)
     assert front
     for one in models:
         beaten = any(
@@ -202,10 +202,10 @@ def test_the_front_has_the_models_that_none_beats(models):
 
 @given(points)
 def test_every_model_stands_within_the_chart(models):
-    picture = str(_svg.cost_chart(models, cost="time", quality="skill", title="t"))
+    picture = str(_chart.cost_chart(models, cost="time", quality="skill", title="t"))
     found = re.findall(r'<circle cx="(-?\d+)" cy="(-?\d+)"', picture)
     assert len(found) == len(models)
-    assert all(0 <= int(x) <= _svg.WIDTH and 0 <= int(y) <= _svg.HEIGHT for x, y in found)
+    assert all(0 <= int(x) <= _chart.WIDTH and 0 <= int(y) <= _chart.HEIGHT for x, y in found)
     numbers = re.findall(r">(\d+)</text></g>", picture)
     assert sorted(map(int, numbers)) == [one.number for one in models]
 

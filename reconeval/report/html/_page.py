@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import re
+import shlex
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,10 +15,11 @@ from reconeval import __version__
 from reconeval.errors import UsageError
 from reconeval.report import texts
 from reconeval.report.html import _sections
-from reconeval.report.html._commands import command_of, narrowing
 from reconeval.report.html._predictions import galleries
 from reconeval.report.html._ranking import arrow, heatmaps, summary
 from reconeval.report.html._results import Place, gather
+from reconeval.report.html._scores import by_place, commands_of, line_of, script_data
+from reconeval.report.html._sections import environment_lines
 from reconeval.report.html._style import FAMILIES, style_sheet
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ _TASKS = {
     "latent_shift": "Perturbation prediction (latent_shift)",
     "query_mapping": "Query mapping (query_mapping)",
 }
-_CLASSES = {"fail": "fail", "pass": "pass", "better": "pass", "worse": "worse"}  # of colours
-_SORTED = ("value", "skill", "negative", "positive", "threshold", "baseline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +61,6 @@ class _Task:
     heatmaps: Sequence[tuple[Place, Heatmap]]
     charts: Sequence[_sections.Chart]
     charts_by_place: Sequence[tuple[Place, Sequence[_sections.Chart]]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A row of the table of scores, as texts; `sort` has the numbers behind them."""
-
-    row: Row
-    arrow: str
-    value: str
-    interval: str
-    seeds: str
-    skill: str
-    verdict: str
-    outcome: str
-    command: int
-    narrow: str
-    method: int | None
-    sort: Mapping[str, str]
 
 
 def render(saved: Sequence[SavedRun], *, title: str = "") -> str:
@@ -133,45 +114,68 @@ def _foldable(name: str) -> Markup:
 
 
 def _context(results: Results, title: str) -> dict[str, Any]:
-    from markupsafe import Markup
-
-    models, places = results.models, results.by_place()
-    numbers = {model: i for i, model in enumerate(models, start=1)}
-    commands, index = _commands(results)
-    methods = list(dict.fromkeys(row.ci_method for row in results.rows if row.ci_method))
-    has = _present(results.rows)
-    script = files(__package__).joinpath("templates/script.js").read_text(encoding="utf-8")
-    tasks = _tasks(places, numbers)
-    drawn = list(galleries(results.material, numbers))
+    """Return all that the template reads."""
+    places, has = results.by_place(), _present(results.rows)
     return {
         "version": __version__,
-        "title": title or _title(models),
+        "title": title or _title(results.models),
         "subtitle": _subtitle(results, places),
         "sections": SECTIONS,
-        "numbers": numbers,
+        "numbers": _numbers(results),
         "families": FAMILIES,
         "number": texts.number,
         "has": has,
         "notes": _missing(has),
-        "failures": [row for row in results.rows if row.verdict.startswith("fail")],
-        "tasks": tasks,
-        "charted_tasks": [task for task in tasks if task.charts],
         "places": list(dict.fromkeys(place.name for place in places)),
-        "shown_families": list(dict.fromkeys(row.family for row in results.rows)),
-        "lines": [_line(row, results, index, methods) for row in results.rows],
+        "failures": [row for row in results.rows if row.verdict.startswith("fail")],
+        **_scores(results, places),
+        **_pictures(results, places),
         "changes": _sections.changes(results.rows),
-        "galleries": drawn,
-        "any_controls": any(gallery.controls for gallery in drawn),
         "health": list(_sections.health(places).items()),
-        "reproduce": _reproduce(places, commands, index),
-        "whole_run": any("arguments" not in run for run in results.runs.values()),
         "runs": [
-            (name, " ".join(map(str, run.get("command") or ())), _sections.environment_lines(run))
+            (name, shlex.join(map(str, run.get("command") or ())), environment_lines(run))
             for name, run in results.runs.items()
         ],
         "data": [(place, rows[0]) for place, rows in places.items()],
         "glossary": _glossary(results.rows),
-        "data_json": _data(results, commands, methods),
+        **_assets(),
+    }
+
+
+def _numbers(results: Results) -> dict[str, int]:
+    """Return the number that stands for each model all over the page."""
+    return {model: i for i, model in enumerate(results.models, start=1)}
+
+
+def _scores(results: Results, places: Mapping[Place, Sequence[Row]]) -> dict[str, Any]:
+    commands, index = commands_of(results)
+    methods = list(dict.fromkeys(row.ci_method for row in results.rows if row.ci_method))
+    return {
+        "shown_families": list(dict.fromkeys(row.family for row in results.rows)),
+        "lines": [line_of(row, results, index, methods) for row in results.rows],
+        "reproduce": by_place(places, commands, index),
+        "whole_run": any("arguments" not in run for run in results.runs.values()),
+        "data_json": script_data(results, commands, methods),
+    }
+
+
+def _pictures(results: Results, places: Mapping[Place, Sequence[Row]]) -> dict[str, Any]:
+    tasks = _tasks(places, _numbers(results))
+    drawn = list(galleries(results.material, _numbers(results)))
+    return {
+        "tasks": tasks,
+        "charted_tasks": [task for task in tasks if task.charts],
+        "galleries": drawn,
+        "any_controls": any(gallery.controls for gallery in drawn),
+    }
+
+
+def _assets() -> dict[str, Any]:
+    """Return style and script, and what allows this script and no other to run."""
+    from markupsafe import Markup
+
+    script = files(__package__).joinpath("templates/script.js").read_text(encoding="utf-8")
+    return {
         "style": Markup(style_sheet()),  # noqa: S704  (our own file)
         "script": Markup(script),  # noqa: S704  (our own file)
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -241,67 +245,6 @@ def _tasks(places: Mapping[Place, Sequence[Row]], numbers: Mapping[str, int]) ->
     return tasks
 
 
-def _commands(results: Results) -> tuple[list[dict[str, str]], dict[tuple[str, ...], int]]:
-    """Return what belongs to each model on a place, and where in the list."""
-    commands: list[dict[str, str]] = []
-    index: dict[tuple[str, ...], int] = {}
-    for row in results.rows:
-        key = (row.task, *row.key[:3])
-        if key not in index:
-            index[key] = len(commands)
-            seeds = f"{row.seeds} seed{'' if row.seeds == 1 else 's'}"
-            commands.append(
-                {
-                    "command": command_of(row, results.run_of[row.key[:3]]),
-                    "spec": row.spec,
-                    "data": f"{row.dataset} version {row.dataset_version}, sha256 "
-                    f"{row.dataset_sha256}, split {row.split}, {row.n} test cells, {seeds}",
-                }
-            )
-    return commands, index
-
-
-def _line(
-    row: Row, results: Results, index: Mapping[tuple[str, ...], int], methods: Sequence[str]
-) -> _Line:
-    interval = ""
-    if row.ci_low is not None and row.ci_high is not None:
-        interval = f"[{texts.number(row.ci_low)}, {texts.number(row.ci_high)}]"
-    spread = row.seeds > 1 and math.isfinite(row.low) and row.low != row.high
-    verdict = texts.verdict(row)
-    numbers = {name: getattr(row, name) for name in _SORTED}
-    return _Line(
-        row=row,
-        arrow=arrow(row),
-        value=texts.value(row),
-        interval=interval,
-        seeds=f"{texts.number(row.low)} … {texts.number(row.high)}" if spread else "",
-        skill=texts.skill(row),
-        verdict=row.verdict if verdict == "fail" else verdict,
-        outcome=_CLASSES.get(verdict, "none"),
-        command=index[row.task, *row.key[:3]],
-        narrow=narrowing(row, results.run_of[row.key[:3]]),
-        method=methods.index(row.ci_method) if row.ci_method else None,
-        sort={
-            name: "" if value is None or math.isnan(value) else repr(float(value))
-            for name, value in numbers.items()
-        },
-    )
-
-
-def _reproduce(
-    places: Mapping[Place, Sequence[Row]],
-    commands: Sequence[Mapping[str, str]],
-    index: Mapping[tuple[str, ...], int],
-) -> list[tuple[Place, list[tuple[str, str]]]]:
-    found = []
-    for place, rows in places.items():
-        keys = {row.model: (row.task, *row.key[:3]) for row in rows}
-        listed = [(model, commands[index[key]]["command"]) for model, key in keys.items()]
-        found.append((place, listed))
-    return found
-
-
 def _glossary(rows: Sequence[Row]) -> list[Any]:
     from reconeval.report.html._ranking import Column
 
@@ -309,13 +252,3 @@ def _glossary(rows: Sequence[Row]) -> list[Any]:
         row.metric: Column(row.metric, row.family, arrow(row), summary(row.metric)) for row in rows
     }
     return list(found.values())
-
-
-def _data(results: Results, commands: Sequence[Mapping[str, str]], methods: Sequence[str]) -> Any:
-    """Return what the page's script reads, safe between the tags of a script."""
-    from jinja2.utils import htmlsafe_json_dumps
-
-    metrics = {row.metric: summary(row.metric) for row in results.rows}
-    return htmlsafe_json_dumps(
-        {"places": commands, "methods": methods, "metrics": metrics}, separators=(",", ":")
-    )

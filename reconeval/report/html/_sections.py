@@ -11,6 +11,7 @@ from reconeval.costs import COSTS
 from reconeval.metrics.registry import METRICS
 from reconeval.report import texts
 from reconeval.report.html import _svg
+from reconeval.report.html._chart import Point, cost_chart, front
 from reconeval.report.html._ranking import arrow, median_skill
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Changes", "Chart", "Health", "changes", "charts", "health"]
 
+DOUBT = "not informative: "  # how a row's reason begins where the controls doubt its metric
 _COSTS = {"train_seconds": "training time", "peak_rss_mb": "memory", "peak_gpu_mb": "GPU memory"}
 
 
@@ -35,8 +37,8 @@ class Chart:
     unit: str
     quality: str
     picture: Markup
-    points: Sequence[_svg.Point]
-    front: set[int]
+    points: Sequence[Point]
+    on_front: set[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +111,15 @@ def charts(
             costs = [row.value for row in _of(rows, model) if row.metric == cost]
             costs = [one for one in costs if math.isfinite(one) and one > 0]
             if costs and value is not None:
-                points.append(_svg.Point(models[model], model, statistics.median(costs), value))
+                points.append(Point(models[model], model, statistics.median(costs), value))
         if points:
             unit = COSTS[cost].unit
             title = f"{quality.capitalize()} against {name}, {where}"
-            picture = _svg.cost_chart(
+            picture = cost_chart(
                 points, cost=f"{name} ({unit}), lower is better", quality=quality, title=title
             )
             points.sort(key=lambda one: -one.quality)
-            found.append(Chart(name, unit, quality, picture, points, _svg.front(points)))
+            found.append(Chart(name, unit, quality, picture, points, front(points)))
     return found
 
 
@@ -189,29 +191,27 @@ def health(places: Mapping[Place, Sequence[Row]]) -> dict[Place, list[Health]]:
     """Return, for each place, what the controls say of each metric but costs."""
     found = {}
     for place, rows in places.items():
-        metrics: dict[str, Row] = {}
+        metrics: dict[str, list[Row]] = {}
         for row in rows:
-            known = metrics.get(row.metric)
-            if row.family != "cost" and (known is None or known.negative is None):
-                metrics[row.metric] = row
-        found[place] = [
-            Health(
-                metric=row.metric,
-                arrow=arrow(row),
-                negative=texts.number(row.negative),
-                positive=texts.number(row.positive),
-                informative=row.informative,
-                reason=_why(row),
-            )
-            for row in metrics.values()
-        ]
+            if row.family != "cost":
+                metrics.setdefault(row.metric, []).append(row)
+        found[place] = [_health(mine) for mine in metrics.values()]
     return found
 
 
-def _why(row: Row) -> str:
-    if row.informative is not False:
-        return ""
-    return row.reason or "the controls do not tell a good model from a poor one here"
+def _health(rows: Sequence[Row]) -> Health:
+    """Return what the controls say; all models of a place share them."""
+    row = next((row for row in rows if row.negative is not None), rows[0])
+    told = [one.reason for one in rows if one.reason.startswith(DOUBT)]
+    reason = told[0].removeprefix(DOUBT) if told else "the controls cannot tell good from poor here"
+    return Health(
+        metric=row.metric,
+        arrow=arrow(row),
+        negative=texts.number(row.negative),
+        positive=texts.number(row.positive),
+        informative=row.informative,
+        reason=reason if row.informative is False else "",
+    )
 
 
 def environment_lines(run: Mapping[str, Any]) -> list[tuple[str, str]]:
