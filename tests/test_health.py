@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -14,6 +15,8 @@ from reconeval.cases.making import Cases
 from reconeval.cli import main
 from reconeval.controls import LEAST_RANGE, ControlScores, health_of
 from reconeval.controls._store import frozen_scores, place_of, read_frozen
+from reconeval.datasets.manifest import read_manifest
+from reconeval.datasets.manifest import read_perturbation_manifest as shifts
 from reconeval.metrics.pair import Pair
 from reconeval.metrics.registry import METRICS, get_metric, score
 from reconeval.options import Options
@@ -133,6 +136,23 @@ def test_a_collapsed_prediction_of_real_cells_loses_against_their_positive_contr
         elif metric.badness(value) <= metric.badness(found[name].positive):
             lost.append(name)
     assert {"r2", "sinkhorn_divergence"} <= set(lost)  # which the constant does win
+
+
+def test_the_page_names_what_is_not_informative_on_embedded_data():
+    text = (ROOT / "docs" / "controls.md").read_text(encoding="utf-8")
+    lines = text.partition("| dataset / split | not informative |")[2].splitlines()[2:]
+    told = {}
+    for line in itertools.takewhile(lambda one: one.startswith("|"), lines):
+        where, names = line.strip("|").split("|")
+        dataset, _, split = where.strip().partition(" / " if " / " in where else ", ")
+        told[dataset.strip("`"), split.strip("`")] = set(names.replace("`", "").split(", "))
+    told = {key: {name.strip() for name in names} for key, names in told.items()}
+    hashes = {one.sha256: name for name, one in (read_manifest() | shifts()).items()}
+    for place, found in read_frozen().items():
+        dataset = hashes[place.dataset_sha256]
+        wrong = {n for n, one in found.items() if health_of(METRICS[n], one).informative is False}
+        key = (dataset, "all splits" if (dataset, "all splits") in told else place.split)
+        assert told[key] == (wrong or {"none"}), key
 
 
 class TestCommand:
