@@ -113,7 +113,7 @@ def _skill(rows: Iterable[Row], model: str, family: str) -> str:
         and row.skill is not None
         and math.isfinite(row.skill)
     ]
-    return f"{statistics.median(skills):.2f}" if skills else ""
+    return f"{statistics.median(skills):z.2f}" if skills else ""
 
 
 def _seconds(rows: Iterable[Row], model: str) -> str:

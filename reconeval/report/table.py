@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconeval.costs import find
 from reconeval.report.overview import overview
 from reconeval.report.scores import score_tables
-from reconeval.report.texts import number
+from reconeval.report.texts import interval, number
 from reconeval.rows import latest
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _signs(rows: Sequence[Row]) -> Iterator[str]:
     several = len({row.model for row in rows}) > 1
     best = "; * or bold: best of the models" if several else ""
     yield f"↑ higher is better, ↓ lower is better, →x best at x{best}"
-    if any(row.ci_low is None and row.low != row.high for row in rows):
+    if any("…" in interval(row) for row in rows):
         yield "a … b: lowest and highest over seeds or rounds"
     if any(row.skill is not None for row in rows):
         yield "skill: 0 as good as the negative control, 1 as the positive control; never clipped"

@@ -51,7 +51,7 @@ def skill(row: Row) -> str:
     """Return the skill, 0 for the negative control and 1 for the positive, with two decimals."""
     if row.skill is None or not math.isfinite(row.skill):
         return ""
-    return f"{row.skill:.2f}" if abs(row.skill) < 100 else f"{row.skill:,.0f}"
+    return f"{row.skill:z.2f}" if abs(row.skill) < 100 else f"{row.skill:,.0f}"
 
 
 def verdict(row: Row) -> str:
