@@ -81,6 +81,7 @@ def line_of(
         interval = f"[{texts.number(row.ci_low)}, {texts.number(row.ci_high)}]"
     spread = row.seeds > 1 and math.isfinite(row.low) and row.low != row.high
     verdict = texts.verdict(row)
+    word = verdict.partition(",")[0]
     numbers = {name: getattr(row, name) for name in _SORTED}
     return Line(
         row=row,
@@ -89,8 +90,8 @@ def line_of(
         interval=interval,
         seeds=f"{texts.number(row.low)} … {texts.number(row.high)}" if spread else "",
         skill=texts.skill(row),
-        verdict=row.verdict if verdict == "fail" else verdict,
-        outcome=_CLASSES.get(verdict, "none"),
+        verdict=row.verdict if word == "fail" else verdict,
+        outcome=_CLASSES.get(word, "none"),
         command=index[row.task, *row.key[:3]],
         narrow=narrowing(row, results.run_of[row.key[:3]]),
         method=methods.index(row.ci_method) if row.ci_method else None,
