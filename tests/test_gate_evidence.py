@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 from reconeval.costs import find
 from reconeval.gate._evidence import (
@@ -182,16 +182,33 @@ class TestChance:
         assert found.interval == pytest.approx((0.3 - 0.1 * NORMAL_95, 0.3 + 0.1 * NORMAL_95))
 
     @given(
-        st.floats(1e-9, 0.49),
+        st.floats(1e-4, 0.49),
         st.floats(1e-3, 1),
         st.floats(1e-3, 1),
-        st.sampled_from([1, 4, 30, math.inf]),
+        st.sampled_from([2, 4, 30, math.inf]),
     )
     def test_the_chance_of_a_margin_is_its_level(self, p, cells, seeds, freedom):
         noise = Noise(cells, math.inf, ""), Noise(seeds, freedom, "")
         margin = Evidence(0.0, *noise).margin(p)
-        assert Evidence(margin, *noise).p_worse == pytest.approx(p, rel=1e-6)
-        assert Evidence(-margin, *noise).p_better == pytest.approx(p, rel=1e-6)
+        assert Evidence(margin, *noise).p_worse == pytest.approx(p, rel=1e-4)
+        assert Evidence(-margin, *noise).p_better == pytest.approx(p, rel=1e-4)
+
+    @pytest.mark.parametrize("cells", [0.002, 0.1, 1.0, 5.0])
+    @pytest.mark.parametrize("loss", [0.5, 3.0, 8.0])
+    def test_the_chance_of_both_together_is_the_integral_of_their_distributions(self, cells, loss):
+        found = Evidence(loss, Noise(cells, math.inf, ""), Noise(1.0, 4, ""))
+        expected, _ = integrate.quad(
+            lambda t: stats.t.pdf(t, 4) * stats.norm.sf((loss - t) / cells),
+            -np.inf,
+            np.inf,
+            limit=500,
+        )
+        by_hand = stats.norm.expect(
+            lambda z: stats.t.sf(loss - cells * z, 4), limit=500, epsabs=1e-13
+        )
+        assert found.p_worse == pytest.approx(by_hand, rel=1e-4)
+        if cells > 0.05:  # narrower than what the other integral can see
+            assert found.p_worse == pytest.approx(expected, rel=1e-3)
 
     @given(st.floats(-1, 1), st.floats(-1, 1))
     def test_a_larger_loss_is_less_likely_chance(self, a, b):
@@ -204,17 +221,23 @@ class TestChance:
         found = Evidence(loss, Noise(0.0, math.inf, ""), Noise(0.0, 4, ""))
         assert found.p_worse == pytest.approx(p)
 
-    def test_adding_the_margins_keeps_the_level_where_few_seeds_underestimate(self):
-        """3 seeds, 10 000 pairs of runs, noise of cells and seeds alike."""
+    def test_the_level_is_kept_where_few_seeds_underestimate(self):
+        """3 seeds, 5000 pairs of runs, noise of cells and seeds alike."""
         rng = np.random.default_rng(0)
         cells, k, level = 0.1, 3, 0.01
-        old, new = rng.normal(0, cells, (2, 10_000, k))
+        old, new = rng.normal(0, cells, (2, 5000, k))
         pooled = np.sqrt((old.var(axis=1, ddof=1) + new.var(axis=1, ddof=1)) / 2 * 2 / k)
-        loss = (new - old).mean(axis=1) + rng.normal(0, cells, 10_000)
-        margins = stats.norm.isf(level) * cells + stats.t.isf(level, 2 * k - 2) * pooled
-        found = Evidence(0.0, Noise(cells, math.inf, ""), Noise(float(pooled[0]), 4, ""))
-        assert found.margin(level) == pytest.approx(margins[0])
-        assert 0 < np.mean(loss > margins) <= level
+        loss = (new - old).mean(axis=1) + rng.normal(0, cells, 5000)
+        sampling, freedom = Noise(cells, math.inf, ""), 2 * k - 2
+        alarms = [
+            Evidence(one, sampling, Noise(float(error), freedom, "")).p_worse <= level
+            for one, error in zip(loss, pooled)
+        ]
+        assert 0 < np.mean(alarms) <= level
+        # What Welch's degrees of freedom promise is not kept.
+        total = np.hypot(cells, pooled)
+        welch = stats.t.isf(level, total**4 / (pooled**4 / freedom)) * total
+        assert np.mean(loss > welch) > level
 
 
 class TestWhatCounts:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconeval._typing import FloatArray
     from reconeval.intervals import Replicates
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row
@@ -31,6 +34,7 @@ _MOST_UNDEFINED = 0.05
 _ERRATIC = 0.001
 _NORMAL_95 = 1.959963984540054
 _LEAST_P = 1e-12  # smaller chances are not told apart
+_NOTHING = 1e-3  # of the other source's error: too small to matter
 
 
 class Noise(NamedTuple):
@@ -40,17 +44,28 @@ class Noise(NamedTuple):
     freedom: float
     how: str
 
-    def margin(self, p: float) -> float:
-        """Return the loss that this noise exceeds with chance `p`."""
+    def quantile(self, p: FloatArray | float) -> Any:
+        """Return what this noise stays below with chance `p`."""
         from scipy.special import ndtri, stdtrit
 
-        at = ndtri(p) if math.isinf(self.freedom) else stdtrit(self.freedom, p)
-        return float(-at * self.error)
+        return self.error * (ndtri(p) if math.isinf(self.freedom) else stdtrit(self.freedom, p))
+
+    def beyond(self, loss: FloatArray) -> FloatArray:
+        """Return the chance that this noise exceeds each of some losses; the error is not 0."""
+        from scipy.special import ndtr, stdtr
+
+        t = -loss / self.error
+        return np.asarray(ndtr(t) if math.isinf(self.freedom) else stdtr(self.freedom, t))
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A loss with its noise.
+
+    The chance of a loss is that of the sum of the two sources, each with its own distribution, as
+    in the solution of Behrens and Fisher (doi 10.1111/j.1469-1809.1935.tb02120.x). Welch's
+    approximation would read its degrees of freedom off the spread of few seeds, which is often
+    too small by chance, and alarm far too often.
 
     Attributes
     ----------
@@ -74,40 +89,50 @@ class Evidence:
     @property
     def p_worse(self) -> float:
         """Chance of at least this loss if nothing changed, from 0 to 1."""
-        return self._tail(self.loss) if self.loss >= 0 else 1 - self._tail(-self.loss)
+        return self._tail(self.loss)
 
     @property
     def p_better(self) -> float:
         """Chance of at least this gain if nothing changed, from 0 to 1."""
-        return 1 - self.p_worse
+        return self._tail(-self.loss)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the loss, rather too wide than too narrow."""
+        """95 % interval of the loss."""
         half = self.margin(0.025)
         return self.loss - half, self.loss + half
 
     def margin(self, p: float) -> float:
-        """Return the loss that chance exceeds with probability `p` at most.
-
-        The margins of the two sources are added, not their variances: of few seeds the spread is
-        often underestimated, and Welch's and Satterthwaite's degrees of freedom, computed of that
-        very estimate, then promise far too few false alarms.
-        """
-        return self.sampling.margin(p) + self.seeds.margin(p)
-
-    def _tail(self, loss: float) -> float:
-        """Return the `p` whose margin is this loss, at most one half."""
+        """Return the loss that chance exceeds with probability `p`, at most one half."""
         from scipy.optimize import brentq
 
-        if loss <= self.margin(0.5):
-            return 0.5
-        if loss >= self.margin(_LEAST_P):
-            return _LEAST_P
-        logarithm = brentq(
-            lambda x: self.margin(math.exp(x)) - loss, math.log(_LEAST_P), math.log(0.5)
-        )
-        return math.exp(float(logarithm))
+        alone = [float(-one.quantile(p)) for one in (self.sampling, self.seeds)]
+        if min(alone) <= _NOTHING * max(alone):
+            return max(alone)
+        tail = self._tails()
+        # Beyond where each exceeds half the chance, both together have less than all of it.
+        most = sum(float(-one.quantile(p / 2)) for one in (self.sampling, self.seeds))
+        return float(brentq(lambda loss: tail(loss) - p, 0.0, 1.01 * most))
+
+    def _tail(self, loss: float) -> float:
+        """Return the chance that both sources together exceed a loss."""
+        if self.sampling.error == self.seeds.error == 0:
+            return _LEAST_P if loss > 0 else 0.5 if loss == 0 else 1 - _LEAST_P
+        return min(max(self._tails()(loss), _LEAST_P), 1 - _LEAST_P)
+
+    def _tails(self) -> Callable[[float], float]:
+        """Return the function from a loss to its chance; not both errors are 0."""
+        from scipy.special import ndtr
+
+        small, large = sorted((self.sampling, self.seeds), key=lambda one: one.error)
+        if small.error <= _NOTHING * large.error:
+            return lambda loss: float(large.beyond(np.array(loss)))
+        # An integral over the quantiles of the smaller source.
+        at = np.linspace(-8.0, 8.0, 401)
+        weights = np.exp(-(at**2) / 2)
+        weights /= weights.sum()
+        shifts = small.quantile(ndtr(at))
+        return lambda loss: float(weights @ large.beyond(loss - shifts))
 
 
 def way(row: Row, baseline: Row, metric: Metric) -> float:
