@@ -33,6 +33,8 @@ _MARKS = {
     "published": "compares with published figures; deselected unless -m asks for it",
 }
 _ONLY_WHEN_ASKED = ("speed", "published")
+# Options of pytest-benchmark that say that its tables are wanted.
+_TIMINGS = ("autosave", "columns", "compare", "histogram", "json", "save")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,10 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # Read by OpenMP when torch is loaded, which is later. Threads that spin while they wait make
     # a training ten times slower on a machine that is busy with something else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The costs stand in rows; the tables of timings are for those who ask for them.
+    asked = any(config.getoption(f"benchmark_{name}", None) for name in _TIMINGS)
+    if config.get_verbosity() < 0 or (config.get_verbosity() == 0 and not asked):
+        config.option.benchmark_quiet = True
     if config.getoption("benchmark_columns", "") is None:
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
-    if config.get_verbosity() < 0:
-        config.option.benchmark_quiet = True  # the costs stand in rows
     from reconeval._flags import read_options
     from reconeval.session import Session
 
