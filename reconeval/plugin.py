@@ -78,9 +78,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"reconeval {run['reconeval']}: {', '.join(session.specs)} on {places}",
         f"seeds {', '.join(map(str, run['seeds']))} on {run['device']}; {versions}",
-        *([f"baseline {session.options.baseline}"] if session.baseline else []),
+        *([_baseline(session)] if session.baseline else []),
         *(session.cache.header(verbose=session.options.verbose) if session.cache else []),
     ]
+
+
+def _baseline(session: Session) -> str:
+    options = session.options
+    assumed = options.fail_on_regression and len(options.seeds) < 2
+    note = " (one seed: what another would change is assumed; say --seeds 3)" if assumed else ""
+    return f"baseline {options.baseline}{note}"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -156,6 +156,9 @@ class TestSeeds:
         found = weigh(self.still([0.6], negative=1.0), self.still([0.5], negative=1.0))
         assert found.seeds.error == pytest.approx(SEED_SHARE * math.sqrt(2))
         assert "assumed" in found.how
+        phases = find("cellcycle_S")
+        pair = [self.still([v], metric=phases.name, negative=0.0) for v in (0.5, 0.6)]
+        assert weigh(*pair, phases).seeds.error == pytest.approx(0.15 * math.sqrt(2))
 
     def test_a_model_that_became_erratic_does_not_excuse_itself(self):
         old = self.still([0.500, 0.501, 0.502])
