@@ -122,6 +122,8 @@ def record(
         )
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
+        replicates = run.replicates(metric) if scored else None
+        content["replicates"] = None if replicates is None else replicates.to_dict()
         content["reference_seconds"] = session.reference.seconds
         request.node.user_properties.append((ROW, json.dumps(content)))
         return failure

@@ -82,6 +82,7 @@ def _add_how(add: Callable[..., None]) -> None:
     add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
     add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
     add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
+    _add_intervals(add)
     _add_gate(add)
     add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
     add("--report", metavar="FILE", help="write a report to look at to FILE.html")
@@ -111,6 +112,20 @@ def _add_how(add: Callable[..., None]) -> None:
     )
 
 
+def _add_intervals(add: Callable[..., None]) -> None:
+    from reconeval.options import N_RESAMPLES
+
+    add(
+        "--resamples",
+        type=int,
+        default=N_RESAMPLES,
+        metavar="N",
+        help="find intervals of metrics from N resamples of the test cells "
+        f"(default: {N_RESAMPLES})",
+    )
+    add("--no-intervals", action="store_true", help="score without intervals")
+
+
 def _add_gate(add: Callable[..., None]) -> None:
     add(
         "--baseline",
@@ -135,11 +150,15 @@ def _add_gate(add: Callable[..., None]) -> None:
 
 def read_options(config: pytest.Config) -> Options:
     """Return what the user asked for; `UsageError` where a number is out of range."""
+    from reconeval.intervals import FEWEST
     from reconeval.options import Options
 
     get = config.getoption
     if get("seeds") < 1:
         msg = f"--seeds {get('seeds')}: expected at least 1"
+        raise UsageError(msg)
+    if get("resamples") < FEWEST:
+        msg = f"--resamples {get('resamples')}: expected at least {FEWEST}, or --no-intervals"
         raise UsageError(msg)
     if not 0 <= get("seed") <= 2**32 - get("seeds"):
         msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
@@ -161,6 +180,7 @@ def read_options(config: pytest.Config) -> Options:
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
         metrics=_names(get("metrics")),
         families=_names(get("metric_family")),
+        resamples=0 if get("no_intervals") else get("resamples"),
         tolerances=tuple(get("metric_compare_fail")),
         baseline=_path(get("baseline")) or _baseline(config),
         fail_on_regression=get("fail_on_regression"),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Options"]
+__all__ = ["N_RESAMPLES", "Options"]
+
+N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Options:
         Seeds of the run, one training each.
     metrics, families
         Metrics to score; empty means all.
+    resamples
+        In how many resamples of the test cells metrics are computed for intervals; 0 for none.
     tolerances
         Texts of `--metric-compare-fail`.
     baseline
@@ -77,6 +81,7 @@ class Options:
     seeds: tuple[int, ...] = (0,)
     metrics: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
+    resamples: int = N_RESAMPLES
     tolerances: tuple[str, ...] = ()
     baseline: Path | None = None
     fail_on_regression: bool = False
@@ -114,6 +119,8 @@ class Options:
             words += ["--seeds", str(len(self.seeds))]
         if self.seeds[0]:
             words += ["--seed", str(self.seeds[0])]
+        if self.resamples != N_RESAMPLES:
+            words += ["--resamples", str(self.resamples)] if self.resamples else ["--no-intervals"]
         if self.accelerator != "cpu":
             words += ["--accelerator", self.accelerator]
         return words

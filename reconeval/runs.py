@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from reconeval.calls import call_model
 from reconeval.errors import ReconevalError
 from reconeval.fits import Fit, fit, predict, time_predictions
+from reconeval.intervals import averaged, interval_of, resample
 from reconeval.metrics.registry import METRICS, Score
 from reconeval.rows import Row
 from reconeval.timing import n_parameters
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from reconeval._typing import FloatArray
     from reconeval.cases import Case
     from reconeval.inputs import Inputs
+    from reconeval.intervals import Replicates
     from reconeval.metrics.registry import Family, Metric
     from reconeval.spec import ModelSpec
 
@@ -49,6 +51,8 @@ class Run:
         The model, the case and one trained model per seed.
     verbose
         Whether third-party libraries may write to the terminal while the model predicts.
+    resamples
+        In how many resamples of the test cells metrics are computed for intervals; 0 for none.
     metric_seconds
         Seconds that each metric took, over all seeds; the first model pays for the truth's part.
     error
@@ -61,8 +65,10 @@ class Run:
     fits: list[Fit]
     error: str = ""
     verbose: bool = False
+    resamples: int = 0
     metric_seconds: dict[str, float] = field(default_factory=dict)
     _scores: dict[str, list[Score]] = field(default_factory=dict, repr=False)
+    _replicates: dict[str, Replicates | None] = field(default_factory=dict, repr=False)
     _predicting: float = field(default=0.0, repr=False)  # seconds of predictions for metrics
     _rounds: list[float] = field(default_factory=list, repr=False)
 
@@ -86,10 +92,45 @@ class Run:
         return self._scores[metric.name]
 
     def row(self, metric: Metric) -> Row:
-        """Return the row of a metric: mean, lowest and highest value over the seeds."""
+        """Return the row of a metric: mean, lowest and highest value over the seeds, interval."""
         scores = self.scores(metric)
         reason = self.unserved(metric) or next((one.reason for one in scores if one.reason), "")
-        return self._row(metric, [one.value for one in scores], reason)
+        row, kept = self._row(metric, [one.value for one in scores], reason), None
+        if self.resamples:
+            kept = self.replicates(metric)
+        found = None if kept is None else interval_of(row.value, kept, bounds=metric.range)
+        if found is None:
+            return row
+        return replace(row, ci_low=found.low, ci_high=found.high, ci_method=found.method)
+
+    def replicates(self, metric: Metric) -> Replicates | None:
+        """Return the metric's values in resamples and of the seeds, computed on first use.
+
+        Parameters
+        ----------
+        metric
+            A metric, no cost.
+
+        Returns
+        -------
+        The values; None where the metric has no value, nothing is resampled, or neither resamples
+        nor several seeds tell anything.
+        """
+        if metric.name not in self._replicates:
+            values, found = [one.value for one in self.scores(metric)], None
+            if self.resamples and self.fits and all(map(math.isfinite, values)):
+                found = averaged([self._resampled(metric, fit) for fit in self.fits], values)
+            self._replicates[metric.name] = found
+        return self._replicates[metric.name]
+
+    def _resampled(self, metric: Metric, fit: Fit) -> Replicates:
+        return resample(
+            self.case,
+            metric,
+            fit.pair,
+            lambda inputs: self.predict(fit, inputs),
+            n_resamples=self.resamples,
+        )
 
     def cost_row(self, cost: Metric, values: Sequence[float]) -> Row:
         """Return the row of a cost: the median of its values, one per seed or round."""

@@ -207,7 +207,9 @@ class Session:
         spec, case = self.specs[model], self.case(dataset, split)
         if self.cache is not None:
             metrics = [find(name) for name in self.metric_names]
-            return self.cache.train(spec, case, metrics=metrics, timed=timed, progress=progress)
+            run = self.cache.train(spec, case, metrics=metrics, timed=timed, progress=progress)
+            run.resamples = self.options.resamples
+            return run
         run = train(
             spec,
             case,
@@ -217,6 +219,7 @@ class Session:
             progress=progress,
         )
         self.reference.measure()
+        run.resamples = self.options.resamples
         return run
 
     def outcome(self, model: str, check: str, make: Callable[[], Outcome]) -> Outcome:
@@ -306,7 +309,7 @@ class Session:
             metric = find(name)
             if (run.spec.id, run.case.dataset.name, run.case.split.name, name) in self.baseline:
                 with suppress(Exception):  # the metric's own test tells what broke
-                    yield gate.Scored(self.annotate(run.row(metric)))
+                    yield gate.Scored(self.annotate(run.row(metric)), run.replicates(metric))
 
     def lost(self) -> list[Row]:
         """Return the baseline's rows that a full run should have measured and did not."""

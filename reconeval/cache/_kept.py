@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reconeval.cache._keys import digest_of_inputs
 from reconeval.cache._trainings import ROUNDS, TEST
 from reconeval.fits import Fit
+from reconeval.intervals import Replicates
 from reconeval.metrics.registry import Score
 from reconeval.runs import Run
 
@@ -120,6 +121,17 @@ class KeptRun(Run):
             content = {"metric": code, **score._asdict(), "seconds": seconds}
             kept.write(self.store, name, content)
         return score
+
+    def _resampled(self, metric: Metric, fit: Fit) -> Replicates:
+        code, kept = self.keys.metric(metric), self.trainings[fit.seed]
+        name = f"{self.resamples} resamples {metric.name}"
+        found = None if code is None else kept.read(self.store, name)
+        if found is not None and found["metric"] == code:
+            return Replicates.from_dict(found)
+        made = super()._resampled(metric, fit)
+        if code is not None:
+            kept.write(self.store, name, {"metric": code, **made.to_dict()})
+        return made
 
     def _of_truth(self, metric: Metric, what: str, make: Callable[[], Any]) -> Any:
         """Return what the data alone say of a metric, kept for all models."""

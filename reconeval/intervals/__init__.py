@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from reconeval.intervals._interval import Interval, interval_of
+from reconeval.intervals._of_case import averaged, resample
 from reconeval.intervals._replicates import Replicates
+from reconeval.intervals._resampling import FEWEST
 
-__all__ = ["Replicates"]
+__all__ = [
+    "FEWEST",
+    "Interval",
+    "Replicates",
+    "averaged",
+    "interval_of",
+    "resample",
+]

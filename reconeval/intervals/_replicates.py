@@ -44,6 +44,10 @@ class Replicates:
         of cells out. `none`: there are no resamples.
     seeds
         The metric of each seed on all cells, in the order of the seeds; NaN where undefined.
+    units
+        How many cells or perturbations there were to draw from, 0 where none were drawn.
+    linear
+        Whether the values are first-order estimates.
     """
 
     over: str
@@ -51,6 +55,8 @@ class Replicates:
     values: FloatArray
     kind: Kind = "bootstrap"
     seeds: tuple[float, ...] = ()
+    units: int = 0
+    linear: bool = False
 
     def paired(self, other: Replicates) -> bool:
         """Return whether replicate b of both was computed of the same cells, for every b."""
@@ -67,6 +73,8 @@ class Replicates:
             "over": self.over,
             "resampling": self.resampling,
             "kind": self.kind,
+            "units": self.units,
+            "linear": self.linear,
             "seeds": [value if math.isfinite(value) else None for value in self.seeds],
             "values": base64.b64encode(content).decode("ascii"),
         }
@@ -87,6 +95,8 @@ class Replicates:
                 resampling=str(values["resampling"]),
                 values=np.frombuffer(content, dtype="<f4").astype(np.float32),
                 kind=_kind(values.get("kind", "bootstrap")),
+                units=int(values.get("units", 0)),
+                linear=bool(values.get("linear", False)),
                 seeds=tuple(
                     math.nan if value is None else float(value) for value in values.get("seeds", ())
                 ),

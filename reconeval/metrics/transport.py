@@ -10,9 +10,16 @@ from reconeval.errors import Undefined, UsageError
 from reconeval.metrics._checks import check_pair
 
 if TYPE_CHECKING:
-    from reconeval._typing import FloatArray
+    from reconeval._typing import FloatArray, IntArray
 
-__all__ = ["Transport", "sinkhorn_divergence", "subsample", "transport", "transport_cost"]
+__all__ = [
+    "Transport",
+    "sinkhorn_divergence",
+    "subsample",
+    "subsampled",
+    "transport",
+    "transport_cost",
+]
 
 MAX_CELLS = 500
 REG = 0.1
@@ -123,10 +130,14 @@ def subsample(X: FloatArray, max_cells: int = MAX_CELLS, *, seed: int = 0) -> Fl
     -------
     Array of shape (min(n_cells, max_cells), n_genes).
     """
-    if len(X) <= max_cells:
-        return X
-    rows = np.random.default_rng(seed).choice(len(X), max_cells, replace=False)
-    return X[np.sort(rows)]
+    return X if len(X) <= max_cells else X[subsampled(len(X), max_cells, seed=seed)]
+
+
+def subsampled(n_cells: int, max_cells: int = MAX_CELLS, *, seed: int = 0) -> IntArray:
+    """Return the numbers of the rows that `subsample` keeps of `n_cells`, in their order."""
+    if n_cells <= max_cells:
+        return np.arange(n_cells)
+    return np.sort(np.random.default_rng(seed).choice(n_cells, max_cells, replace=False))
 
 
 def transport_cost(X: FloatArray, Y: FloatArray, *, reg: float = REG) -> float:
