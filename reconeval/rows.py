@@ -219,15 +219,26 @@ def _content(
     return content
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader sees the old or the new content, never half."""
+def atomic_write(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file in one step: a reader sees the old or the new content, never half.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Its bytes.
+    durable
+        Wait for the disk, so that this holds even where the machine loses its power.
+    """
     path = path.resolve()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)

@@ -128,7 +128,7 @@ class TestMainJob:
     def test_the_same_command_twice_gives_the_same_values(self, pytester):
         values = []
         for name in ("a.json", "b.json"):
-            bench(pytester, *SMALL, f"--results={name}")
+            bench(pytester, *SMALL, "--no-cache", f"--results={name}")
             rows = json.loads(Path(name).read_text())["rows"]
             values.append({row["metric"]: row["value"] for row in rows})
         assert values[0] == values[1]

@@ -195,8 +195,12 @@ class Store:
         path = self._path(key, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if about is not None and not (path.parent / ABOUT).is_file():
-            atomic_write(path.parent / ABOUT, json.dumps(dict(about), indent=1).encode())
-        atomic_write(path, _checksum(content) + content)
+            atomic_write(
+                path.parent / ABOUT, json.dumps(dict(about), indent=1).encode(), durable=False
+            )
+        # What a loss of power leaves does not fit its checksum: waiting for the disk at each of
+        # hundreds of files would be in vain.
+        atomic_write(path, _checksum(content) + content, durable=False)
 
     def _folder(self, key: str) -> Path:
         return self.folder / key[:2] / key
