@@ -1,12 +1,13 @@
 """Every registered metric has its section: facts as registered, formula, picture, pitfalls."""
 
+import importlib
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from reconeval.metrics import METRICS
+from reconeval.metrics import METRICS, score
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "metrics"
@@ -73,3 +74,24 @@ def test_a_picture_is_small_described_and_used(name):
     assert re.fullmatch(r"good: \S+; half: \S+; collapsed: (\S+|no value)", inside["desc"])
     _page, section = section_of(name)
     assert f"![{name}](pictures/{name}.svg)" in section
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("cells", ["r2", "mse", "pearson_gene", "coexpression", "deg_logfc_pearson"]),
+        ("perturbations", ["pearson_delta", "discrimination_l1", "relative_distance"]),
+    ],
+)
+def test_pictures_show_what_the_metrics_say_today(monkeypatch, module, names):
+    monkeypatch.syspath_prepend(ROOT / "tools" / "pictures")
+    pairs = importlib.import_module(module).predictions()
+    for name in names:
+        now = {kind: score(METRICS[name], pair) for kind, pair in pairs.items()}
+        drawn = ET.parse(PAGES / "pictures" / f"{name}.svg").find("{*}desc").text
+        shown = dict(part.split(": ") for part in drawn.split("; "))
+        for kind, found in now.items():
+            if found.reason:
+                assert shown[kind] == "no value"
+            else:  # other processors round otherwise
+                assert float(shown[kind]) == pytest.approx(found.value, rel=0.02, abs=0.002), name
