@@ -82,6 +82,7 @@ def code_digest(target: Any) -> str:
     """
     todo = [path for module in _modules_of(target) for path in _source_of(module)]
     found: dict[Path, bytes] = {}
+    packages: set[Path] = set()
     while todo:
         path = todo.pop().resolve()
         if path in found or _covered(path):
@@ -92,7 +93,8 @@ def code_digest(target: Any) -> str:
             msg = f"{path} cannot be read ({error.strerror})"
             raise UnknownCodeError(msg) from None
         package = _package_of(path)
-        if package is not None:
+        if package is not None and package not in packages:
+            packages.add(package)
             todo += [one for one in _files_below(package) if one.suffix == ".py"]
         if path.suffix == ".py":
             todo += _imported(path, found[path])
