@@ -264,6 +264,21 @@ class TestBaseline:
         assert "--baseline FILE" in page.section("baseline")
 
 
+class TestHealth:
+    def test_says_which_metrics_the_controls_doubt_and_why(self, run):
+        doubt = "Mean scores 0.9, no worse than the positive control, 0.8"
+        rows = [
+            replace(row, reason=f"not informative: {doubt}" if row.metric == "r2" else "it failed")
+            for row in run.rows.values()
+        ]
+        page = Page(render([saved_of({"rows": [row.to_dict() for row in rows]}, "x.json")]))
+        lines = [one["text"] for one in page.all("tr") if one["text"].strip().startswith("r2 ↑")]
+        assert len(lines) == 2  # one for each place
+        assert all(line.strip() == f"r2 ↑no0.10.9{doubt}" for line in lines)
+        assert "1 of 4 not informative" in page.section("health")
+        assert "it failed" not in page.section("health")
+
+
 class TestMissing:
     def test_older_results_say_what_they_lack(self, run):
         older = without(
