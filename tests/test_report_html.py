@@ -173,6 +173,20 @@ def test_ranks_models_and_leaves_out_what_is_not_informative(run):
     assert overall == pytest.approx([means[line.model] for line in ranking.lines])
 
 
+def test_a_model_that_was_scored_on_fewer_places_carries_a_star(run):
+    rows = [
+        row.to_dict() for row in run.rows.values() if row.model != "Third" or row.split == "iid"
+    ]
+    results = gather([saved_of({"rows": rows}, "x.json")])
+    ranking, _ = heatmaps(results.by_place())
+    informative = len(FEW) - 1
+    missing = {line.model: line.bars[0].missing for line in ranking.lines}
+    assert missing == {"Good": 0, "Other": 0, "Third": informative}
+    page = Page(render([saved_of({"rows": rows}, "x.json")]))
+    assert "* over fewer metrics" in page.section("overview")
+    assert "* over fewer metrics" not in Page(render([run])).section("overview")
+
+
 def test_one_model_alone_is_not_ranked(run):
     one = saved_of(
         {"rows": [row.to_dict() for row in run.rows.values() if row.model == "Good"]}, "one.json"

@@ -92,6 +92,16 @@ class Heatmap:
         return [(name, [one for one in self.columns if one.family == name]) for name in names]
 
     @property
+    def votes(self) -> int:
+        """How many metrics take part in the overall mean."""
+        return sum(column.voting and column.family != "cost" for column in self.columns)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a model is ranked in fewer metrics than others."""
+        return any(bar.missing for line in self.lines for bar in line.bars)
+
+    @property
     def ranked(self) -> bool:
         """Whether any model could be ranked."""
         return any(line.bars[0].value is not None for line in self.lines)
@@ -134,6 +144,7 @@ def heatmaps(places: Mapping[Place, Sequence[Row]]) -> tuple[Heatmap, dict[Place
         here = [table[model] for table in tables.values() if model in table]
         overall = [_value(one, "overall") for one in here]
         missing = sum(int(one["missing"]) for one in here)
+        missing += sum(each[place].votes for place in tables if model not in tables[place])
         bars = [Bar("overall", _mean(overall), missing)]
         bars += [Bar(name, _mean(_value(one, name) for one in here)) for name in families]
         if len(tables) > 1:
