@@ -8,13 +8,14 @@ are pairs like any other, at distance 0. Arguments and results are those of `_ce
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from reconeval.metrics._shared import PUBLISHED_GAMMAS, bandwidth_gammas, projected
 from reconeval.metrics._threads import in_threads
-from reconeval.metrics.kernels import Centred, squared_distances
+from reconeval.metrics.kernels import VANISHED, Centred, squared_distances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ __all__ = ["energy", "energy_pca", "mmd", "mmd_median"]
 
 LEAST_BLOCK, BLOCK = 64, 512
 SHARES = 4  # of few cells, so that every core gets some
-EXACT_CELLS = 1024  # up to so many cells float64 costs little
+EXACT_CELLS = 512  # up to so many cells distances in float64 cost little
 
 
 class _Sums(NamedTuple):
@@ -113,25 +114,26 @@ def _pair_sums(
     block = min(BLOCK, max(LEAST_BLOCK, -(-len(A) // SHARES)))
     first = Centred(A, centre, block)
     second = first if B is None else Centred(B, centre, block)
-    weights = counts.astype(np.float64 if exact else np.float32, copy=False)
+    # Sums are taken of what distances differ by from a number of their size: no digits cancel.
+    typical = np.float32(math.sqrt(2 * first.mean_norm()))
 
     def sum_up(i: int) -> FloatArray:
         totals = np.zeros((2, counts.shape[1]))
-        rows = weights[i * block : (i + 1) * block]
+        rows = counts[i * block : (i + 1) * block]
         # Within a matrix the blocks before the i-th are left out: they are its mirror image.
         at = i if B is None else 0
         blocks = squared_distances(first, second, i, gamma=max(gammas), exact=exact)
         for j, (squared, times) in enumerate(blocks, start=at):
-            columns = weights[j * block : (j + 1) * block]
-            kernel = np.zeros_like(squared)
-            for gamma in gammas:
-                kernel += np.exp(squared * -gamma)
-            kernel /= len(gammas)
-            for number, values in enumerate((np.sqrt(squared), kernel)):
-                products = values.astype(weights.dtype, copy=False) @ columns
+            columns = counts[j * block : (j + 1) * block]
+            parts = [np.sqrt(squared) - typical]
+            if squared.min() * min(gammas) < VANISHED:
+                parts.append(sum(np.exp(squared * -gamma) for gamma in gammas) / len(gammas))
+            for number, values in enumerate(parts):
+                products = values.astype(np.float32, copy=False) @ columns
                 products *= rows
                 totals[number] += times * products.sum(axis=0, dtype=np.float64)
         return totals
 
     distance, rbf = np.sum(in_threads(sum_up, range(first.blocks)), axis=0)
-    return _Sums(distance, rbf)
+    pairs = np.square(counts.sum(axis=0, dtype=np.float64))
+    return _Sums(distance + typical * pairs, rbf)

@@ -125,25 +125,33 @@ def logfc_pearson(pair: Pair, drawn: Drawn) -> FloatArray:
     """
     truth, prediction = contrasts(pair)
     # The same number off every cell changes no shift, and makes constant genes exactly 0.
-    X, Y = (side.parts[0] - side.parts[0][0] for side in (truth, prediction))
+    rest = ~truth.groups.any(axis=0)
+    X, Y = (
+        [(side.parts[0] - side.parts[0][0])[cells] for cells in (*truth.groups, rest)]
+        for side in (truth, prediction)
+    )
+    n, n_genes = pair.truth.X.shape
 
     def compute(rows: FloatArray) -> FloatArray:
-        totals = rows @ X, rows @ Y
+        parts = [np.ascontiguousarray(rows[:, cells]) for cells in (*truth.groups, rest)]
+        of_truth, of_prediction = (
+            [part @ side for part, side in zip(parts, cells, strict=True)] for cells in (X, Y)
+        )
+        totals = sum(of_truth), sum(of_prediction)
         found = np.full((len(truth.groups), len(rows)), np.nan)
         missing = np.zeros(len(rows), dtype=np.bool_)
-        for number, cells in enumerate(truth.groups):
-            own = np.ascontiguousarray(rows[:, cells])
-            inside = own.sum(axis=1, keepdims=True)
-            missing |= ((inside == 0) | (inside == len(X)))[:, 0]
-            sums = own @ X[cells], own @ Y[cells]
-            found[number] = _shift_correlation(sums, totals, inside, len(X))
+        for number, part in enumerate(parts[:-1]):
+            inside = part.sum(axis=1, keepdims=True)
+            missing |= ((inside == 0) | (inside == n))[:, 0]
+            sums = of_truth[number], of_prediction[number]
+            found[number] = _shift_correlation(sums, totals, inside, n)
         has = ~np.isnan(found)
         sizes = has.sum(axis=0)
         mean: FloatArray = np.where(has, found, 0).sum(axis=0) / np.maximum(sizes, 1)
         mean[missing | (sizes == 0)] = np.nan
         return mean
 
-    return _by_blocks(compute, drawn.counts, X.shape[1])
+    return _by_blocks(compute, drawn.counts, n_genes)
 
 
 def _shift_correlation(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["coexpression", "correlation_influence", "sinkhorn"]
 
+HELD_ENTRIES = 1 << 22
+
 
 def sinkhorn(pair: Pair, drawn: Drawn) -> FloatArray:
     """Sinkhorn divergence; the influence of a cell is the potential of its two sides."""
@@ -50,13 +52,16 @@ def coexpression(pair: Pair, drawn: Drawn) -> FloatArray:
             slopes[name] = np.where(both, -np.sign(gaps), 0) / (2 * both.sum())
     for name in slopes:
         slopes[name] /= len(slopes)
-    influence = correlation_influence(pair.truth.X, sets, slopes)
-    influence -= correlation_influence(pair.prediction, sets, slopes)
+    influence = correlation_influence(pair.truth.X, sets, slopes, true)
+    influence -= correlation_influence(pair.prediction, sets, slopes, predicted)
     return _first_order(value, influence, drawn.counts)
 
 
 def correlation_influence(
-    X: FloatArray, sets: Mapping[str, IntArray], slopes: Mapping[str, FloatArray]
+    X: FloatArray,
+    sets: Mapping[str, IntArray],
+    slopes: Mapping[str, FloatArray],
+    r: Mapping[str, FloatArray],
 ) -> FloatArray:
     """Influence of each cell on a sum of Spearman correlations.
 
@@ -71,8 +76,9 @@ def correlation_influence(
         Column numbers by the name of the set.
     slopes
         By the name of a set, array of shape (n_pairs,): what the correlation of each pair of its
-        genes, in the order of `set_correlations`, is multiplied by in the sum; 0 where it has
-        none.
+        genes is multiplied by in the sum; 0 where it has none.
+    r
+        These correlations, of `set_correlations`.
 
     Returns
     -------
@@ -85,9 +91,12 @@ def correlation_influence(
     n, position = len(X), np.arange(len(X))
     unit = np.zeros((len(union), n), dtype=np.float32)
     spread = np.ones((len(union), 1), dtype=np.float32)
+    held: dict[int, tuple[IntArray, FloatArray]] = {}  # of few cells, what need not be sorted again
 
     def standardise(place: slice, block: FloatArray) -> None:
         order, ranks = sorted_ranks(block, position)
+        if unit.size <= HELD_ENTRIES:
+            held[place.start] = order.astype(np.int32), ranks.astype(np.float32)
         ranks -= ranks.mean(axis=1, keepdims=True)
         deviation = np.sqrt(np.square(ranks).mean(axis=1, keepdims=True))
         deviation[deviation == 0] = 1
@@ -103,7 +112,8 @@ def correlation_influence(
             members = np.searchsorted(union, sets[name])
             Z, slope = unit[members], _symmetric(values, len(members))
             products = slope @ Z
-            bound = (slope * (Z @ Z.T)).sum(axis=1) / n
+            known = np.where(values != 0, values * r[name], 0)
+            bound = _symmetric(known, len(members)).sum(axis=1)
             influence += (Z * products).sum(axis=0, dtype=np.float64) / 2
             influence -= bound @ np.square(Z) / 2
             pull[members] += products - bound[:, None] * Z
@@ -112,7 +122,7 @@ def correlation_influence(
     lifts: list[FloatArray] = []
 
     def lift(place: slice, block: FloatArray) -> None:
-        order, ranks = sorted_ranks(block, position)
+        order, ranks = held.get(place.start) or sorted_ranks(block, position)
         above = _above(np.take_along_axis(pull[place], order, axis=1), ranks)
         lifted = np.empty_like(above)
         np.put_along_axis(lifted, order, above, axis=1)

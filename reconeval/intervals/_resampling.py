@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["FEWEST", "Drawn", "Resampling", "deal", "digest", "draw"]
 
 FEWEST = 200
+_COLUMNS = 32  # resamples drawn at a time
 HELD_COUNTS = 1 << 26  # 256 MB; beyond it there are fewer resamples
 
 
@@ -123,12 +124,17 @@ def draw(n_units: int, n_resamples: int, *, over: str, content: str) -> Resampli
     n_resamples = min(n_resamples, max(FEWEST, HELD_COUNTS // n_units))
     name = digest(over, content, np.array([n_units, n_resamples]))
     rng = np.random.default_rng(int(name[:32], 16))
-    drawn = rng.integers(0, n_units, size=(n_resamples, n_units))
     counts = np.empty((n_units, n_resamples), dtype=np.float32)
-    for column, units in enumerate(drawn):
-        counts[:, column] = np.bincount(units, minlength=n_units)
     # Another version of NumPy may draw otherwise, which only the draws themselves tell.
-    key = f"{over} {n_units} x {n_resamples} {digest(name, counts.astype(np.int64))[:16]}"
+    seen = hashlib.sha256(name.encode())
+    for start in range(0, n_resamples, _COLUMNS):
+        drawn = [
+            rng.integers(0, n_units, n_units) for _ in range(min(_COLUMNS, n_resamples - start))
+        ]
+        block = np.stack([np.bincount(units, minlength=n_units) for units in drawn])
+        seen.update(block.astype("<i4").tobytes())
+        counts[:, start : start + len(block)] = block.T
+    key = f"{over} {n_units} x {n_resamples} {seen.hexdigest()[:16]}"
     return Resampling(over=over, key=key, counts=counts)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reconeval.metrics._shared import decisions
+from reconeval.metrics._threads import in_threads
 from reconeval.metrics.biological.association import column_correlations, varies
 from reconeval.metrics.biological.table import activities, signatures
 from reconeval.metrics.classifier import N_FOLDS
@@ -22,36 +23,49 @@ if TYPE_CHECKING:
 
 __all__ = ["c2st", "cytokine", "pathway", "weight_below"]
 
+BLOCK_ENTRIES = 1 << 16
+
 
 def cytokine(pair: Pair, drawn: Drawn) -> FloatArray:
     """Correlation over signatures of their mean scores."""
     weights = drawn.counts.astype(np.float64)
+    truth, (true, predicted) = pair.truth, signatures(pair)
+    scores = truth.cached(("intervals", "signatures"), lambda: true.score(truth.X))
     means = (
-        masks.score(cells).T @ weights / len(weights)
-        for masks, cells in zip(signatures(pair), (pair.truth.X, pair.prediction), strict=True)
+        cells.T @ weights / len(weights) for cells in (scores, predicted.score(pair.prediction))
     )
     return column_correlations(*means, method="spearman")
 
 
 def pathway(pair: Pair, drawn: Drawn) -> FloatArray:
     """Correlation over cells of activities, mean over pathways."""
-    counts = drawn.counts
-    total, size = np.zeros((2, counts.shape[1]))
-    n = len(counts)
     true, predicted = (np.where(varies(scores), scores, 0) for scores in activities(pair))
-    for x, y in zip(true.T, predicted.T, strict=True):
-        # Mean ranks less their mean, over n: both are known, as each resample has n cells.
-        a, b = (weight_below(values, counts) / n - 0.5 for values in (x, y))
-        weighted = counts * a
-        xx = (weighted * a).sum(axis=0)
-        xy = (weighted * b).sum(axis=0)
-        np.multiply(counts, b, out=weighted)
-        yy = (weighted * b).sum(axis=0)
-        norms = np.sqrt(xx * yy)
-        total += np.divide(xy, norms, out=np.zeros_like(xy), where=norms > 0)
-        size += xx > 0
-    nothing: FloatArray = np.full(len(size), np.nan)
-    return np.divide(total, size, out=nothing, where=size > 0)
+    n = len(true)
+
+    def compute(place: slice) -> FloatArray:
+        counts = np.ascontiguousarray(drawn.counts[:, place])
+        total, size = np.zeros((2, counts.shape[1]))
+        for x, y in zip(true.T, predicted.T, strict=True):
+            # Mean ranks less their mean: both are known, as each resample has n cells.
+            a, b = weight_below(x, counts), weight_below(y, counts)
+            a -= n / 2
+            b -= n / 2
+            weighted = counts * a
+            xx, xy = _sum_of_products(weighted, a), _sum_of_products(weighted, b)
+            yy = _sum_of_products(np.multiply(counts, b, out=weighted), b)
+            norms = np.sqrt(xx * yy)
+            total += np.divide(xy, norms, out=np.zeros_like(xy), where=norms > 0)
+            size += xx > 0
+        nothing: FloatArray = np.full(len(size), np.nan)
+        return np.asarray(np.divide(total, size, out=nothing, where=size > 0))
+
+    step = max(16, BLOCK_ENTRIES // n)
+    places = [slice(at, at + step) for at in range(0, drawn.counts.shape[1], step)]
+    return np.concatenate(in_threads(compute, places))
+
+
+def _sum_of_products(A: FloatArray, B: FloatArray) -> FloatArray:
+    return np.asarray(np.einsum("ij,ij->j", A, B), dtype=np.float64)
 
 
 def c2st(pair: Pair, drawn: Drawn) -> FloatArray:

@@ -201,6 +201,11 @@ class Centred:
             self._norms[i, dtype] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         return Block(rows, self._norms[i, dtype])
 
+    def mean_norm(self) -> float:
+        """Return the mean squared norm of a row less the centre."""
+        norms = [self.read(i, np.float32).norms for i in range(self.blocks)]
+        return float(np.concatenate(norms).mean())
+
     def largest_norm(self) -> float:
         """Return the largest squared norm of a row less the centre."""
         return max(float(self.read(i, np.float32).norms.max()) for i in range(self.blocks))
