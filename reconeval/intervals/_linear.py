@@ -105,18 +105,17 @@ def correlation_influence(
         np.put_along_axis(unit[place], order, ranks.astype(np.float32), axis=1)
 
     for_gene_blocks(standardise, X, columns=union)
-    influence = np.zeros(n)
     pull = np.zeros_like(unit)  # how the sum grows with each standardised rank
+    bound = np.zeros((len(union), 1), dtype=np.float32)
     with threadpool_limits(1, user_api="blas"):  # many small products, see `in_threads`
         for name, values in slopes.items():
             members = np.searchsorted(union, sets[name])
-            Z, slope = unit[members], _symmetric(values, len(members))
-            products = slope @ Z
+            pull[members] += _symmetric(values, len(members)) @ unit[members]
             known = np.where(values != 0, values * r[name], 0)
-            bound = _symmetric(known, len(members)).sum(axis=1)
-            influence += (Z * products).sum(axis=0, dtype=np.float64) / 2
-            influence -= bound @ np.square(Z) / 2
-            pull[members] += products - bound[:, None] * Z
+            bound[members] += _symmetric(known, len(members)).sum(axis=1, keepdims=True)
+    # Each product of ranks is in the pull of both genes; their variances hold it back.
+    pull -= bound * unit
+    influence = (pull * unit).sum(axis=0, dtype=np.float64) / 2
     pull /= spread
 
     lifts: list[FloatArray] = []

@@ -6,12 +6,12 @@ and classifiers. Arguments and results are those of `_cells`.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reconeval.metrics._shared import decisions
-from reconeval.metrics._threads import in_threads
 from reconeval.metrics.biological.association import column_correlations, varies
 from reconeval.metrics.biological.table import activities, signatures
 from reconeval.metrics.classifier import N_FOLDS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["c2st", "cytokine", "pathway", "weight_below"]
 
-BLOCK_ENTRIES = 1 << 16
+BLOCK_ENTRIES = 1 << 22
 
 
 def cytokine(pair: Pair, drawn: Drawn) -> FloatArray:
@@ -60,8 +60,8 @@ def pathway(pair: Pair, drawn: Drawn) -> FloatArray:
         return np.asarray(np.divide(total, size, out=nothing, where=size > 0))
 
     step = max(16, BLOCK_ENTRIES // n)
-    places = [slice(at, at + step) for at in range(0, drawn.counts.shape[1], step)]
-    return np.concatenate(in_threads(compute, places))
+    starts = range(0, drawn.counts.shape[1], step)
+    return np.concatenate([compute(slice(start, start + step)) for start in starts])
 
 
 def _sum_of_products(A: FloatArray, B: FloatArray) -> FloatArray:
@@ -115,6 +115,8 @@ def weight_below(values: FloatArray, weights: FloatArray) -> FloatArray:
     weight = weights[order]
     if not new.all():
         weight = np.add.reduceat(weight, np.flatnonzero(new), axis=0)
-    below = np.cumsum(weight, axis=0)
+    below = weight.copy()
+    for before, row in pairwise(below):  # NumPy's cumsum down the columns takes ten times as long
+        np.add(before, row, out=row)
     below -= weight / 2
     return np.asarray(below[group])
