@@ -31,8 +31,9 @@ _MARKS = {
     "gpu": "needs a CUDA device; skipped with the reason without one, failed by --require-gpu",
     "speed": "compares speeds within one run; deselected unless -m asks for it",
     "published": "compares with published figures; deselected unless -m asks for it",
+    "gate": "tries the regression gate on many trainings; deselected unless -m asks for it",
 }
-_ONLY_WHEN_ASKED = ("speed", "published")
+_ONLY_WHEN_ASKED = ("speed", "published", "gate")
 # Options of pytest-benchmark that say that its tables are wanted.
 _TIMINGS = ("autosave", "columns", "compare", "histogram", "json", "save")
 
