@@ -1,7 +1,7 @@
 """Metrics of tests and ranks of genes, computed again without each group of cells.
 
 They are neither sums over cells nor smooth in them, and too slow to be computed for a thousand
-resamples: a delete-a-group jackknife with few groups (doi:10.1214/aos/1176347263). The truth's
+resamples: a delete-a-group jackknife with few groups (doi:10.1137/1.9781611970319). The truth's
 part is computed once for all models and seeds.
 """
 

@@ -2,7 +2,7 @@
 
 How much a metric would change with the weight of each cell, its influence, comes out of one
 computation on all cells; in a resample the metric changes by the sum of the influences of its
-cells (infinitesimal jackknife, doi:10.1080/01621459.2013.823775). Arguments and results are those
+cells (infinitesimal jackknife, doi:10.1137/1.9781611970319). Arguments and results are those
 of `_cells`.
 """
 
