@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from scipy import stats
 
 from reconeval.costs import find
 from reconeval.intervals import Replicates, averaged, interval_of
+from reconeval.intervals._of_case import _of_groups
 from reconeval.intervals._resampling import deal, digest, draw
 from reconeval.intervals._table import BOOTSTRAP
 from reconeval.metrics import Pair, Truth
-from reconeval.metrics.perturbational.groups import per_perturbation
+from reconeval.metrics.perturbational import Group, per_perturbation
+from reconeval.metrics.registry import Score
 from reconeval.options import Options
 from reconeval.session import Session
 from tests.conftest import ROOT
@@ -254,6 +257,40 @@ class TestOverPerturbations:
         )
         expected = np.mean((pair.truth.X[rows] - pair.prediction[rows]) ** 2, dtype=float)
         assert kept.values[3] == pytest.approx(expected, rel=1e-5)
+
+
+class TestFewPerturbations:
+    """Of one or two perturbations each in each cell type is drawn, if there are three of those."""
+
+    @pytest.fixture
+    def case(self):
+        split = SimpleNamespace(name="iid", test=np.arange(4))
+        truth = Truth(np.eye(4), list("abcd"))
+        return SimpleNamespace(truth=truth, split=split, dataset=SimpleNamespace(sha256="a" * 64))
+
+    def resampled(self, case, scores):
+        names = np.unique([group.perturbation for group in scores])
+        return _of_groups(case, scores, names, 200)
+
+    def test_cell_types_are_units(self, case):
+        scores = {Group("P", name): Score(float(i)) for i, name in enumerate("abc")}
+        kept = self.resampled(case, {**scores, Group("P", "d"): Score(math.nan, "too few")})
+        assert (kept.units, kept.over) == (3, "perturbations in cell types")
+        # Means of three draws among 0, 1 and 2.
+        assert set((kept.values * 3).round(3)) <= set(range(7))
+        assert kept.values.mean() == pytest.approx(1.0, abs=0.2)
+        words = interval_of(1.0, kept).method
+        assert words == "bootstrap over 3 perturbations in cell types (percentile, 200)"
+
+    def test_of_two_there_is_nothing(self, case):
+        scores = {Group("P", name): Score(1.0) for name in "ab"}
+        assert self.resampled(case, scores).kind == "none"
+
+    def test_a_perturbation_takes_its_cell_types_along(self, case):
+        scores = {Group(one, name): Score(float(i)) for i, one in enumerate("PQR") for name in "ab"}
+        kept = self.resampled(case, scores)
+        assert kept.units == 3
+        assert set((kept.values * 3).round(3)) <= set(range(7))
 
 
 def test_too_few_resamples_are_refused(pytester):
