@@ -58,7 +58,8 @@ def test_the_job_of_gitlab_has_what_runners_ask_for():
 def test_the_shell_is_sound(name):
     if shutil.which("bash") is None:
         pytest.skip("needs bash")
-    done = subprocess.run(["bash", "-n"], input=SCRIPTS[name], text=True, capture_output=True)
+    script = SCRIPTS[name]
+    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
