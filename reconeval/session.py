@@ -240,8 +240,12 @@ class Session:
 
     def observe(self, run: Run) -> None:
         """Keep what a report draws of a run, where the user asked for a file that holds it."""
-        if self.options.material:
+        if not self.options.material:
+            return
+        if self.cache is None:
             self.material.observe(run)
+        else:
+            self.material.add(self.cache.material(run))
 
     def annotate(self, row: Row) -> Row:
         """Return a row with what the controls say of it; one of a cost as it is."""

@@ -3,17 +3,23 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from reconeval import runs
 from reconeval.cache import Store, results_folder
+from reconeval.datasets import load_dataset
 from reconeval.metrics import METRICS
 from tests.example_models import BROKEN, GOOD
+from tests.task_models import DECODERS, EMBEDDERS, PREDICTORS
 from tests.test_plugin import BENCHMARKS, QUICK, SMALL, bench
 from tests.test_plugin import METRICS as METRIC_TESTS
 
 COSTS = ("train_seconds", "peak_rss_mb", "predict_cells_per_second", "n_parameters")
 LOGGED = "trainings.log"
+# One that needs a further prediction and one that the data cannot serve among them.
+SOME = (*SMALL, "--metrics", "r2,mse,coexpression,poisson_deviance,cellcycle_S")
 SIZED = """
 import numpy as np
 from pathlib import Path
@@ -39,8 +45,9 @@ def user_folder(pytester, monkeypatch):
 
 
 def rows(path):
-    """Return the rows of a results file by metric, without what a replayed run says of itself."""
-    found = json.loads(Path(path).read_text())["rows"]
+    """Return the rows of a results file by metric."""
+    table = pd.read_csv(path).astype(object)
+    found = table.where(table.notna(), None).to_dict("records")
     return {row["metric"]: row for row in found}
 
 
@@ -55,10 +62,10 @@ def run(pytester, *args, model="mymodel:Good", path=METRIC_TESTS):
 
 class TestSecondRun:
     def test_trains_nothing_and_says_so(self, pytester):
-        whole = (*SMALL, "--seeds=2", "-k", "not contract")
-        first = run(pytester, *whole, "--results=a.json", path=BENCHMARKS, model="sized:Sized")
+        whole = (*SOME, "--seeds=2", "-k", "not contract")
+        first = run(pytester, *whole, "--results=a.csv", path=BENCHMARKS, model="sized:Sized")
         asked = Path("predictions.log").read_text()
-        second = run(pytester, *whole, "--results=b.json", path=BENCHMARKS, model="sized:Sized")
+        second = run(pytester, *whole, "--results=b.csv", path=BENCHMARKS, model="sized:Sized")
         assert len(trainings()) == 2
         assert Path("predictions.log").read_text() == asked
         assert first.ret == second.ret
@@ -66,13 +73,13 @@ class TestSecondRun:
         first.stdout.no_fnmatch_line("*cached*")
         second.stdout.fnmatch_lines(
             [
-                "mse *pass",
+                "r2 *pass",
                 "train_seconds *pass, cached",
-                "predict_cells_per_second *pass, cached",
+                "predict_cells_per_*pass, cached",
                 "from the cache: 1 of 1 models*--no-cache trains anew",
             ]
         )
-        a, b = rows("a.json"), rows("b.json")
+        a, b = rows("a.csv"), rows("b.csv")
         assert set(a) == set(b) >= set(COSTS)
         assert not any(row.pop("cached") for row in a.values())
         assert all(row.pop("cached") for row in b.values())
@@ -91,6 +98,16 @@ class TestSecondRun:
             assert seconds == pytest.approx(stats[1][name])
         assert [len(seconds) for seconds in stats[0].values()] in ([1, 5], [5, 1])
 
+    def test_has_the_report_s_material_under_the_names_of_now(self, pytester):
+        found = []
+        for name in ("mymodel:Good", "ours=mymodel:Good"):
+            run(pytester, *QUICK, "--results=out.json", model=name)
+            found.append(json.loads(Path("out.json").read_text())["material"])
+        assert len(trainings()) == 1
+        assert [one["predicted"][0].pop("model") for one in found] == ["Good", "ours"]
+        assert found[0] == found[1]
+        assert len(found[0]["measured"]) == len(found[0]["predicted"]) == 1
+
     def test_has_the_contract_too(self, pytester, monkeypatch):
         first = run(pytester, *SMALL, "-k=contract", path=BENCHMARKS)
         assert len(trainings()) > 1
@@ -100,11 +117,11 @@ class TestSecondRun:
         assert first.parseoutcomes() == second.parseoutcomes()
 
     def test_scores_what_the_first_did_not(self, pytester):
-        run(pytester, *SMALL, "-k=mse")
-        run(pytester, *SMALL, "--results=b.json")
+        run(pytester, *SOME, "-k=mse")
+        run(pytester, *SOME, "--results=b.csv")
         assert len(trainings()) == 1
-        run(pytester, *SMALL, "--no-cache", "--results=c.json")
-        b, c = rows("b.json"), rows("c.json")
+        run(pytester, *SOME, "--no-cache", "--results=c.csv")
+        b, c = rows("b.csv"), rows("c.csv")
         assert {name: row["value"] for name, row in b.items()} == {
             name: row["value"] for name, row in c.items()
         }
@@ -112,7 +129,7 @@ class TestSecondRun:
 
     def test_trains_again_for_what_only_the_model_can_tell(self, pytester):
         run(pytester, *QUICK)
-        result = run(pytester, *SMALL, "--metrics=poisson_deviance", "--results=b.json")
+        result = run(pytester, *SMALL, "--metrics=poisson_deviance", "--results=b.csv")
         assert result.ret == 0
         assert len(trainings()) == 2
         run(pytester, *QUICK, "-k=predict_time", path=BENCHMARKS)
@@ -122,9 +139,9 @@ class TestSecondRun:
 
     def test_of_more_seeds_trains_the_others(self, pytester):
         run(pytester, *QUICK, "--seeds=2")
-        run(pytester, *QUICK, "--seeds=3", "--results=b.json")
+        run(pytester, *QUICK, "--seeds=3", "--results=b.csv")
         assert [line.split()[1] for line in trainings()] == ["0", "1", "2"]
-        assert rows("b.json")["mse"]["cached"] is True
+        assert rows("b.csv")["mse"]["cached"] is True
 
     def test_of_another_model_split_or_setting_trains(self, pytester):
         run(pytester, *QUICK)
@@ -140,9 +157,9 @@ class TestSecondRun:
 
     def test_under_another_alias_trains_nothing(self, pytester):
         run(pytester, *QUICK)
-        run(pytester, *QUICK, "--results=b.json", model="ours=mymodel:Good")
+        run(pytester, *QUICK, "--results=b.csv", model="ours=mymodel:Good")
         assert len(trainings()) == 1
-        assert rows("b.json")["mse"]["model"] == "ours"
+        assert rows("b.csv")["mse"]["model"] == "ours"
 
     def test_judges_anew(self, pytester):
         Path("mine.toml").write_text("[pbmc68k.iid.floor]\nmse = 100.0\n")
@@ -152,16 +169,63 @@ class TestSecondRun:
         assert len(trainings()) == 1
 
 
+class TestTasks:
+    """Of the other tasks everything is found again as well, and what a model sees is told apart."""
+
+    @pytest.fixture(autouse=True)
+    def models(self, pytester):
+        pytester.makepyfile(decoders=DECODERS, fm=EMBEDDERS, shifts=PREDICTORS)
+
+    def kept(self):
+        entries = Store(results_folder()).entries()
+        return [entry.key for entry in entries if entry.about["kind"] == "training"]
+
+    def twice(self, pytester, *args, model):
+        found = []
+        for name in ("a.csv", "b.csv"):
+            run(pytester, *args, f"--results={name}", model=model)
+            found.append(rows(name))
+        assert all(row.pop("cached") is (one is found[1]) for one in found for row in one.values())
+        assert found[0] == found[1]
+        assert len(self.kept()) == 1
+        return found[1]
+
+    def test_decode(self, pytester):
+        found = self.twice(pytester, *SOME, "--embedder=fm:Axes", model="decoders:Linear")
+        assert found["poisson_deviance"]["value"] > 0
+        calls = len(Path("calls.jsonl").read_text().splitlines())
+        run(pytester, *SOME, "--embedder=fm:Axes", model="decoders:Linear")
+        assert len(Path("calls.jsonl").read_text().splitlines()) == calls
+        run(pytester, *QUICK, "--embedder=fm:Axes?d=5", model="decoders:Linear")
+        Path("fm.py").write_text(EMBEDDERS + "# changed\n")
+        run(pytester, *QUICK, "--embedder=fm:Axes", model="decoders:Linear")
+        assert len(self.kept()) == 3
+
+    def test_decode_of_stored_values(self, pytester):
+        cells = [str(cell) for cell in load_dataset("pbmc68k").adata.obs_names]
+        for shift in (0, 1, 1):
+            values = np.random.default_rng(shift).normal(size=(len(cells), 4)).astype("float32")
+            np.save("own.npy", values)
+            Path("own.names.txt").write_text("\n".join(cells))
+            result = run(pytester, *QUICK, "--embedding=own.npy", model="decoders:Linear")
+            assert result.parseoutcomes().keys() <= {"passed", "failed"}
+        assert len(self.kept()) == 2
+
+    def test_latent_shift(self, pytester):
+        place = ("--dataset=latent_synthetic", "--metrics=mse,latent_r2,knn_purity")
+        self.twice(pytester, *place, model="shifts:Linear")
+
+
 class TestOptions:
     def test_no_cache_reads_and_writes_nothing(self, pytester):
         run(pytester, *QUICK, "--no-cache")
         assert not results_folder().exists()
         run(pytester, *QUICK)
         kept = {entry.key: entry.used for entry in Store(results_folder()).entries()}
-        result = run(pytester, *QUICK, "--no-cache", "--results=c.json")
+        result = run(pytester, *QUICK, "--no-cache", "--results=c.csv")
         assert len(trainings()) == 3
         assert kept == {entry.key: entry.used for entry in Store(results_folder()).entries()}
-        assert rows("c.json")["mse"]["cached"] is False
+        assert rows("c.csv")["mse"]["cached"] is False
         result.stdout.no_fnmatch_line("cache *")
 
     def test_another_folder(self, pytester):
@@ -213,7 +277,7 @@ class TestWhatIsNotKept:
 class TestDamage:
     @pytest.fixture
     def folder(self, pytester):
-        run(pytester, *SMALL, "--results=a.json")
+        run(pytester, *SOME, "--results=a.csv")
         (entry,) = [
             one for one in Store(results_folder()).entries() if one.about["kind"] == "training"
         ]
@@ -226,22 +290,22 @@ class TestDamage:
         if name == "predictions":
             (folder / "score mse").unlink()  # so that they are asked for
         for _ in range(2):
-            run(pytester, *SMALL, "--results=b.json")
-        a, b = rows("a.json"), rows("b.json")
+            run(pytester, *SOME, "--results=b.csv")
+        a, b = rows("a.csv"), rows("b.csv")
         assert {name: row["value"] for name, row in a.items()} == {
             name: row["value"] for name, row in b.items()
         }
         assert len(trainings()) <= 3
         again = len(trainings())
-        run(pytester, *SMALL)
+        run(pytester, *SOME)
         assert len(trainings()) == again
 
     def test_scores_of_other_predictions_are_not_taken(self, pytester, folder):
         store = Store(results_folder())
         found = store.read_json(folder.name, "score mse")
         store.write_json(folder.name, "score mse", {**found, "mark": "0" * 64, "value": 9.0})
-        run(pytester, *SMALL, "--results=b.json")
-        assert rows("b.json")["mse"]["value"] == rows("a.json")["mse"]["value"] < 9
+        run(pytester, *SOME, "--results=b.csv")
+        assert rows("b.csv")["mse"]["value"] == rows("a.csv")["mse"]["value"] < 9
 
 
 def test_predictions_are_timed_where_they_are_asked_for_only(pytester, monkeypatch):
@@ -255,9 +319,9 @@ def test_predictions_are_timed_where_they_are_asked_for_only(pytester, monkeypat
 
 
 def test_every_metric_of_a_task_is_found_again(pytester):
-    run(pytester, *SMALL, "--results=a.json")
+    run(pytester, *SMALL, "--results=a.csv")
     (entry,) = [one for one in Store(results_folder()).entries() if one.about["kind"] == "training"]
     names = {path.name for path in (results_folder() / entry.key[:2] / entry.key).iterdir()}
     scored = {name.removeprefix("score ") for name in names if name.startswith("score ")}
-    assert scored == set(rows("a.json"))
+    assert scored == set(rows("a.csv"))
     assert scored <= set(METRICS)

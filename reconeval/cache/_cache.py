@@ -12,6 +12,7 @@ from reconeval.cache._trainings import keep, load
 from reconeval.contract import Outcome
 from reconeval.errors import ReconevalError
 from reconeval.fits import fit
+from reconeval.report.html.material import Material
 from reconeval.runs import Run, train
 
 if TYPE_CHECKING:
@@ -169,6 +170,14 @@ class Cache:
             reference_seconds=self.reference.seconds,
             about=about,
         )
+
+    def material(self, run: Run) -> Material:
+        """Return what a report draws of a run, which an earlier one may have found."""
+        if isinstance(run, KeptRun):
+            return run.material()
+        material = Material()
+        material.observe(run)
+        return material
 
     def outcome(
         self, spec: ModelSpec, case: Case, check: str, make: Callable[[], Outcome]

@@ -12,6 +12,7 @@ from reconeval.cache._trainings import ROUNDS, TEST
 from reconeval.fits import Fit
 from reconeval.intervals import Replicates
 from reconeval.metrics.registry import Score
+from reconeval.report.html.material import Material
 from reconeval.runs import Run
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from reconeval.metrics.registry import Metric
 
 __all__ = ["KeptRun"]
+
+_MATERIAL = "material"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -97,6 +100,24 @@ class KeptRun(Run):
             else:
                 self._rounds = [float(seconds) for seconds in found["seconds"]]
         return self._rounds
+
+    def material(self) -> Material:
+        """Return what a report draws of the run; a run that failed has nothing to draw."""
+        made = Material()
+        if not self.fits:
+            return made
+        kept = self.trainings[self.fits[0].seed]
+        found = kept.read(self.store, _MATERIAL)
+        if found is None:
+            made.observe(self)
+            kept.write(self.store, _MATERIAL, made.to_dict())
+            return made
+        # Named as now: neither an alias nor the name of a file tells one training from another.
+        names = {"dataset": self.case.dataset.name, "split": self.case.split.name}
+        names["model"] = self.spec.id
+        return Material.from_dict(
+            {part: [one | names for one in found[part]] for part in ("measured", "predicted")}
+        )
 
     def unserved(self, metric: Metric) -> str:
         """Return why the data cannot serve a metric that came out without a value, else ""."""

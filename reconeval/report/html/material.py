@@ -184,13 +184,17 @@ class Material:
             {(one.model, one.dataset, one.split): one for one in predicted},
         )
 
+    def add(self, other: Material) -> None:
+        """Take in what another one keeps, also in place of what is here."""
+        self.measured |= other.measured
+        self.predicted |= other.predicted
+
     @classmethod
     def merged(cls, parts: Iterable[Material]) -> Material:
         """Return all of several runs; where two have the same, the later one."""
         whole = cls()
         for part in parts:
-            whole.measured |= part.measured
-            whole.predicted |= part.predicted
+            whole.add(part)
         return whole
 
 
