@@ -117,9 +117,20 @@ def case(request: pytest.FixtureRequest, session: Session) -> Case:
 
 
 @pytest.fixture(scope="session")
-def run(model: ModelSpec, case: Case, session: Session, progress: Progress) -> Run:
+def run(
+    request: pytest.FixtureRequest,
+    model: ModelSpec,
+    case: Case,
+    session: Session,
+    progress: Progress,
+) -> Run:
     """The model trained on the case, once per seed; `run.error` says what a broken model did."""
-    return session.train(model.id, case.dataset.name, case.split.name, progress)
+    timed = any(one.name.startswith("test_predict_time[") for one in request.session.items)
+    place = case.dataset.name, case.split.name
+    trained = session.train(model.id, *place, progress, timed=timed)
+    progress.pause()
+    session.observe(trained)
+    return trained
 
 
 @pytest.fixture
@@ -134,10 +145,18 @@ def record(
         served = not (scored and run.unserved(metric))
         excused = not served and run.case.excused(metric)
         row, failure = session.judge(
-            row, run.spec, deviation=deviation, served=served, excused=excused
+            row,
+            run.spec,
+            deviation=deviation,
+            served=served,
+            excused=excused,
+            peers=lambda: session.scored(run),
         )
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
+        replicates = run.replicates(metric) if scored else None
+        content["replicates"] = None if replicates is None else replicates.to_dict()
+        content["reference_seconds"] = session.reference.seconds
         request.node.user_properties.append((ROW, json.dumps(content)))
         return failure
 

@@ -106,15 +106,10 @@ def _add_how(add: Callable[..., None]) -> None:
     add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
     add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
     add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
-    add(
-        "--metric-compare-fail",
-        action="append",
-        default=[],
-        metavar="METRIC:TOL",
-        help="fail where a metric is worse than in --benchmark-compare=FILE by more than TOL, "
-        "e.g. r2:0.01 or mse:5%%; repeatable",
-    )
+    _add_intervals(add)
+    _add_gate(add)
     add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
+    add("--report", metavar="FILE", help="write a report to look at to FILE.html")
     add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
     add(
         "--update-thresholds",
@@ -128,19 +123,71 @@ def _add_how(add: Callable[..., None]) -> None:
         default="cpu",
         help="offered to the model's train (default: cpu)",
     )
+    add(
+        "--no-cache",
+        action="store_true",
+        help="train and score anew, whatever earlier runs have finished, and keep nothing",
+    )
+    add(
+        "--cache-dir",
+        metavar="DIR",
+        help="keep finished trainings and scores here (default: $RECONEVAL_CACHE/results, or in "
+        "the user's cache folder)",
+    )
+
+
+def _add_intervals(add: Callable[..., None]) -> None:
+    from reconeval.options import N_RESAMPLES
+
+    add(
+        "--resamples",
+        type=int,
+        default=N_RESAMPLES,
+        metavar="N",
+        help="find intervals of metrics from N resamples of the test cells "
+        f"(default: {N_RESAMPLES})",
+    )
+    add("--no-intervals", action="store_true", help="score without intervals")
+
+
+def _add_gate(add: Callable[..., None]) -> None:
+    add(
+        "--baseline",
+        metavar="FILE",
+        help="earlier run to compare with: JSON of --results or of pytest-benchmark "
+        "(default: the file of --benchmark-compare)",
+    )
+    add(
+        "--fail-on-regression",
+        action="store_true",
+        help="fail where a metric is worse than in the baseline beyond chance, or a cost by ratio",
+    )
+    add(
+        "--metric-compare-fail",
+        action="append",
+        default=[],
+        metavar="METRIC:TOL",
+        help="fail where a metric is worse than in the baseline by more than TOL, "
+        "e.g. r2:0.01 or mse:5%%; repeatable",
+    )
 
 
 def read_options(config: pytest.Config) -> Options:
     """Return what the user asked for; `UsageError` where a number is out of range."""
+    from reconeval.intervals import FEWEST
     from reconeval.options import Options
 
     get = config.getoption
     if get("seeds") < 1:
         msg = f"--seeds {get('seeds')}: expected at least 1"
         raise UsageError(msg)
+    if get("resamples") < FEWEST:
+        msg = f"--resamples {get('resamples')}: expected at least {FEWEST}, or --no-intervals"
+        raise UsageError(msg)
     if not 0 <= get("seed") <= 2**32 - get("seeds"):
         msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
         raise UsageError(msg)
+    results, report = _path(get("results")), _path(get("report"))
     return Options(
         models=tuple(get("model")),
         sweeps=tuple(get("sweep")),
@@ -162,12 +209,22 @@ def read_options(config: pytest.Config) -> Options:
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
         metrics=_names(get("metrics")),
         families=_names(get("metric_family")),
+        resamples=0 if get("no_intervals") else get("resamples"),
         tolerances=tuple(get("metric_compare_fail")),
-        baseline=_baseline(config),
-        results=_path(get("results")),
+        baseline=_path(get("baseline")) or _baseline(config),
+        fail_on_regression=get("fail_on_regression"),
+        results=results,
+        report=report,
+        material=bool(
+            report
+            or (results and results.suffix == ".json")
+            or config.getoption("benchmark_json", None)
+        ),
         thresholds=_path(get("thresholds")),
         update_thresholds=get("update_thresholds"),
         accelerator=get("accelerator"),
+        cache=not get("no_cache"),
+        cache_dir=_path(get("cache_dir")),
         verbose=config.get_verbosity() > 0,
     )
 

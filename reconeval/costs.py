@@ -12,7 +12,9 @@ from reconeval.query_mapping.entries import MAPPING
 if TYPE_CHECKING:
     from reconeval.metrics.pair import Pair
 
-__all__ = ["COSTS", "find"]
+__all__ = ["COSTS", "PREDICT_ROUNDS", "find"]
+
+PREDICT_ROUNDS = 5  # predictions that are timed, after a warm-up
 
 
 def _measured(_: Pair) -> float:

@@ -20,7 +20,7 @@ from reconeval.query_mapping.entries import MAPPING, MOST_DIFFERENCE
 from reconeval.query_mapping.models import check_offers, mapper_of
 from reconeval.query_mapping.runs import Mappings
 from reconeval.query_mapping.trainings import Trainings
-from reconeval.runs import trained
+from reconeval.fits import trained
 from reconeval.spec import parse_models
 from tests.conftest import ROOT, data_file
 

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 from reconeval.calls import call_model
 from reconeval.cases.query_mapping import BEFORE, QUERY, QueryMappingCase, make_query_split
 from reconeval.errors import ReconevalError, Undefined
+from reconeval.fits import predicted, trained
 from reconeval.metrics.registry import Score
 from reconeval.query_mapping.cells import query_cells
 from reconeval.query_mapping.checks import CHECKS, Finding
 from reconeval.query_mapping.models import mapper_of
 from reconeval.query_mapping.trainings import Trainings
 from reconeval.quiet import quiet
-from reconeval.runs import Run, predicted, trained
+from reconeval.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from reconeval.cases import Case
+    from reconeval.fits import Fit
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row
-    from reconeval.runs import Fit
     from reconeval.spec import ModelSpec
     from reconeval.timing import Usage
 
