@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from reconeval.costs import find
-from reconeval.gate._evidence import (
-    LEAST_SHARE,
-    SEED_SHARE,
-    Evidence,
-    Noise,
-    evidence,
-    least_effect,
-)
+from reconeval.gate._chance import Evidence, Noise
+from reconeval.gate._evidence import LEAST_SHARE, SEED_SHARE, evidence, least_effect
 from reconeval.intervals import Replicates
 from tests.conftest import ROW
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from reconeval.gate._evidence import least_effect, spread_of
 
 if TYPE_CHECKING:
-    from reconeval.gate._evidence import Evidence
+    from reconeval.gate._chance import Evidence
     from reconeval.gate._tolerances import Tolerance
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row

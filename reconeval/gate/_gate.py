@@ -23,7 +23,7 @@ from reconeval.gate._evidence import evidence
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from reconeval.gate._evidence import Evidence
+    from reconeval.gate._chance import Evidence
     from reconeval.gate._saved import SavedRun
     from reconeval.gate._tolerances import Tolerance
     from reconeval.intervals import Replicates

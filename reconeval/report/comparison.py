@@ -23,8 +23,8 @@ Found = tuple[str, "Sequence[Finding]"]
 _HEADERS = ("model", "metric", "on", "old", "new", "change", "95 %", "verdict")
 _MOST = 150  # lines of a table in a comment, which a forge cuts off at 65 536 characters
 _RULES = (
-    f"Worse: beyond chance, held at {ALPHA * 100:.0f} % for the whole run (Benjamini-Hochberg), and by more than 1 % of "
-    "the way from the negative control to the best value; costs: by ratio."
+    f"Worse: beyond chance, held at {ALPHA * 100:.0f} % for the whole run (Benjamini-Hochberg), "
+    "and by more than 1 % of the way from the negative control to the best value; costs: by ratio."
 )
 
 
