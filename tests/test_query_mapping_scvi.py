@@ -188,7 +188,7 @@ def test_the_real_cite_seq_cells_map_by_the_command(pytester):
         *("--metrics", "reference_drift,query_reload_difference,mse"),
     )
     assert result.ret == 0, result.stdout.str()
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
     rows = {
         (row["split"], row["metric"]): row
         for row in json.loads(Path("out.json").read_text())["rows"]
