@@ -46,8 +46,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case,metric", questions, indirect=["case"], scope="session")
         return
     if "case" in names:
-        ids = [f"{dataset}-{split}" for dataset, split in session.places]
-        metafunc.parametrize("case", session.places, ids=ids, indirect=True, scope="session")
+        mapping = session.task == "query_mapping"
+        places = [place for place in session.places if not mapping or place[1] == QUERY]
+        ids = [f"{dataset}-{split}" for dataset, split in places]
+        metafunc.parametrize("case", places, ids=ids, indirect=True, scope="session")
     if "metric" in names:
         metafunc.parametrize("metric", session.metric_names)
     if "check" in names:

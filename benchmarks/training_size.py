@@ -166,7 +166,7 @@ def measure(spec: ModelSpec, dataset: Dataset, n_train: int, seed: int) -> Resul
         seed=seed,
         mse=run.row(METRICS["mse"]).value,
         of_cells=tuple(_errors(dataset.X[split.test], fit.pair.prediction).tolist()),
-        train_mse=float(_errors(dataset.X[split.train], _of_training(run)).mean()),
+        train_mse=float(_errors(dataset.X[split.train], _of_training(run, dataset)).mean()),
         epochs=len(losses),
         best_epoch=int(np.argmin(losses)) + 1 if losses else 0,
         losses=losses,
@@ -265,11 +265,12 @@ def _seed(result: Result) -> int:
 
 
 def _errors(truth: FloatArray, prediction: FloatArray) -> FloatArray:
-    return np.square(truth.astype(np.float64) - prediction).mean(axis=1)
+    errors: FloatArray = np.square(truth.astype(np.float64) - prediction).mean(axis=1)
+    return errors
 
 
-def _of_training(run: Run) -> FloatArray:
-    dataset, rows = run.case.dataset, run.case.split.train
+def _of_training(run: Run, dataset: Dataset) -> FloatArray:
+    rows = run.case.split.train
     counts = None if dataset.counts is None else dataset.counts[rows]
     return run.predict(run.fits[0], cell_inputs(dataset, rows, dataset.X[rows], counts))
 

@@ -333,15 +333,42 @@ def bench(pytester, path, *args, model="querymodel:QueryModel"):
 class TestCommand:
     def test_a_whole_run(self, pytester):
         metrics = "reference_drift,query_steps_share,mse,poisson_deviance"
-        result = bench(pytester, BENCHMARKS, *ASK, "--metrics", metrics, "--results", "out.json")
+        result = bench(
+            pytester,
+            BENCHMARKS,
+            *ASK,
+            "--metrics",
+            metrics,
+            "--results",
+            "out.json",
+            "--benchmark-json=b.json",
+        )
         assert result.ret == 0, result.stdout.str()
-        result.assert_outcomes(passed=10)
+        result.assert_outcomes(passed=11)
         rows = json.loads(Path("out.json").read_text())["rows"]
         assert {row["split"] for row in rows} == set(query_split_names(BATCHES))
         assert {row["task"] for row in rows} == {"query_mapping"}
         drift = next(row for row in rows if row["metric"] == "reference_drift")
         assert (drift["threshold"], drift["verdict"]) == (1e-5, "pass")
+        saved = json.loads(Path("b.json").read_text())
+        assert saved["reconeval"]["rows"] == rows
+        assert [one["group"] for one in saved["benchmarks"]] == ["map"]
+        seconds = next(row for row in rows if row["metric"] == "train_seconds")
+        assert (seconds["split"], seconds["seeds"]) == ("query", 1)
+        assert seconds["value"] == saved["benchmarks"][0]["stats"]["median"] > 0
         result.stdout.fnmatch_lines(["immune_batches / query *"])
+
+    def test_the_gate_sees_a_recipe_that_got_further_apart(self, pytester):
+        metric = "query_separate_vs_joint_epochs"
+        bench(pytester, FILE, "--metrics", metric, "--benchmark-json=old.json")
+        old = json.loads(Path("old.json").read_text())
+        for row in old["reconeval"]["rows"]:
+            row["value"] = row["low"] = row["high"] = row["value"] / 2
+        Path("old.json").write_text(json.dumps(old))
+        gate = ("--benchmark-compare=old.json", "--metric-compare-fail", f"{metric}:1%")
+        result = bench(pytester, FILE, "--metrics", metric, *gate)
+        assert result.ret == 1
+        result.stdout.fnmatch_lines([f"*{metric} on immune_batches/query: *, worse by *"])
 
     def test_a_miss_fails_in_one_line_with_its_cause(self, pytester):
         result = bench(pytester, FILE, "--surgery", "drift=0.001", "-k", "reference_drift")
@@ -392,4 +419,4 @@ class TestCommand:
         asked += ("--query-batches", "b3,r1", "--metric-family", "query_mapping")
         result = bench(pytester, FILE, *asked)
         assert result.ret == 0, result.stdout.str()
-        result.assert_outcomes(passed=11)
+        result.assert_outcomes(passed=12)

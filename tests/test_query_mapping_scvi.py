@@ -14,13 +14,13 @@ from reconeval.cases.query_mapping import QueryMappingCase, make_query_split
 from reconeval.datasets import load_dataset
 from reconeval.datasets._types import Dataset
 from reconeval.errors import Undefined, UsageError
+from reconeval.fits import trained
 from reconeval.query_mapping.cells import query_cells
 from reconeval.query_mapping.checks import CHECKS
 from reconeval.query_mapping.entries import MAPPING, MOST_DIFFERENCE
 from reconeval.query_mapping.models import check_offers, mapper_of
 from reconeval.query_mapping.runs import Mappings
 from reconeval.query_mapping.trainings import Trainings
-from reconeval.fits import trained
 from reconeval.spec import parse_models
 from tests.conftest import ROOT, data_file
 
@@ -188,7 +188,7 @@ def test_the_real_cite_seq_cells_map_by_the_command(pytester):
         *("--metrics", "reference_drift,query_reload_difference,mse"),
     )
     assert result.ret == 0, result.stdout.str()
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
     rows = {
         (row["split"], row["metric"]): row
         for row in json.loads(Path("out.json").read_text())["rows"]

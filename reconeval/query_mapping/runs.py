@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconeval.calls import call_model
 from reconeval.cases.query_mapping import BEFORE, QUERY, QueryMappingCase, make_query_split
-from reconeval.errors import ReconevalError, Undefined
+from reconeval.errors import ModelError, ReconevalError, Undefined
 from reconeval.fits import predicted, trained
 from reconeval.metrics.registry import Score
 from reconeval.query_mapping.cells import query_cells
@@ -84,6 +84,27 @@ class MappingRun(Run):
         """Return why the data give no answer to a question, else ""."""
         self.scores(metric)
         return self._unserved.get(metric.name, "")
+
+    def usages(self) -> list[Usage]:
+        """Return what the joint query training took, for each seed.
+
+        Raises
+        ------
+        ModelError
+            If the model raises.
+        """
+        if self.error:
+            raise ModelError(self.error)
+        who = f"mapping {self.spec.id} on {self.case.name}"
+        with quiet(verbose=self.verbose):
+            return [
+                call_model(who, lambda one=one: one.trainings.joint_usage)
+                for one in self.references
+            ]
+
+    def cost_row(self, cost: Metric, values: Sequence[float]) -> Row:
+        """Return the row of a cost: the median of its values, one per seed."""
+        return replace(super().cost_row(cost, values), seeds=len(self.references))
 
     def _ask(self, name: str, reference: _Reference) -> Finding:
         who = f"{name} of {self.spec.id} on {self.case.name}, seed {reference.seed}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from reconeval.timing import Usage
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -124,10 +126,21 @@ class Trainings:
         """All query batches taken up, with new weights as they were drawn."""
         return self.mapper.map(self.cells.mapped(), seed=self.seed, max_epochs=0)
 
-    @cached_property
+    @property
     def joint(self) -> Mapped:
         """All query batches in one training."""
-        return self._all("jointly", self.seed)
+        return self._joint[0]
+
+    @property
+    def joint_usage(self) -> Usage:
+        """Seconds and memory of the joint training, surgery included."""
+        return self._joint[1]
+
+    @cached_property
+    def _joint(self) -> tuple[Mapped, Usage]:
+        with Usage() as usage:
+            mapped = self._all("jointly", self.seed)
+        return mapped, usage
 
     @cached_property
     def repeated(self) -> Mapped:
