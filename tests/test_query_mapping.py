@@ -356,7 +356,7 @@ class TestCommand:
         seconds = next(row for row in rows if row["metric"] == "train_seconds")
         assert (seconds["split"], seconds["seeds"]) == ("query", 1)
         assert seconds["value"] == saved["benchmarks"][0]["stats"]["median"] > 0
-        result.stdout.fnmatch_lines(["immune_batches / query *"])
+        result.stdout.fnmatch_lines(["*immune_batches / query *"])
 
     def test_the_gate_sees_a_recipe_that_got_further_apart(self, pytester):
         metric = "query_separate_vs_joint_epochs"

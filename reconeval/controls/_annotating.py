@@ -69,9 +69,10 @@ class Controls:
         Returns
         -------
         The row with `negative`, `positive`, `skill` and `informative`, and in `reason` why its
-        metric is not informative, if it is not; a row of a cost as it was.
+        metric is not informative, if it is not; a row of a cost or of
+        a question to a mapping as it was.
         """
-        if row.family == "cost":
+        if row.family in ("cost", "query_mapping"):
             return row
         metric = find(row.metric)
         health = self.health(metric, case)
