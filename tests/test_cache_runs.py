@@ -246,6 +246,13 @@ class TestOptions:
         run(pytester, *QUICK, "--seed=1")
         assert list(Store(results_folder()).entries()) == []
 
+    def test_a_limit_that_is_no_size_is_refused_at_once(self, pytester, monkeypatch):
+        monkeypatch.setenv("RECONEVAL_CACHE_GB", "much")
+        result = run(pytester, *QUICK)
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(["*RECONEVAL_CACHE_GB is 'much', expected a number of GB*"])
+        assert trainings() == []
+
 
 class TestWhatIsNotKept:
     @pytest.mark.parametrize("model", ["Raises", "RaisesLate", "Nan"])

@@ -42,6 +42,11 @@ class Cache:
         The models of the run; what each is defined by is read now.
     reference
         How fast the machine is: measured for what is kept, and noted from what is found.
+
+    Raises
+    ------
+    UsageError
+        If `$RECONEVAL_CACHE_GB` is no size.
     """
 
     options: Options
@@ -52,6 +57,7 @@ class Cache:
 
     def __post_init__(self, specs: Iterable[ModelSpec]) -> None:
         self.store = Store(self.options.cache_dir or results_folder())
+        self._most = largest_size()  # refused now, not at the end
         self.keys = Keys(self.options)
         for spec in specs:
             self.keys.model(spec)
@@ -79,7 +85,7 @@ class Cache:
     def trim(self) -> None:
         """Forget what was not used for longest, if what this run kept has made it too much."""
         if self.store.wrote:
-            self.store.trim(largest_size())
+            self.store.trim(self._most)
 
     def train(
         self,
