@@ -194,7 +194,7 @@ def test_data_that_are_not_there(name, monkeypatch, tmp_path):
 
 
 def test_an_unknown_dataset_is_refused_with_the_known():
-    with pytest.raises(UsageError, match="dataset immun: .*did you mean immune"):
+    with pytest.raises(UsageError, match=r"dataset immun: .*did you mean immune"):
         load("immun")
 
 
