@@ -21,6 +21,7 @@ from reconeval.datasets.catalogue import find_source
 from reconeval.datasets.layouts import load_source
 from reconeval.datasets.manifest import sha256_of
 from reconeval.errors import UsageError
+from reconeval.filling import hint
 from reconeval.metrics.registry import METRICS
 from reconeval.runs import Run, train
 from reconeval.spec import parse_models
@@ -117,8 +118,11 @@ def load(name: str) -> Dataset:
     Raises
     ------
     UsageError
-        If the data are not there.
+        If there is no such dataset, or its data are not there.
     """
+    if name not in SIZES:
+        msg = f"dataset {name}: not part of the study{hint(name, SIZES, 'datasets:')}"
+        raise UsageError(msg)
     if name == "immune":
         return load_dataset(name)
     if name == "kang_2018":

@@ -81,7 +81,8 @@ def write_plot(results: Sequence[Result], path: Path) -> None:
         _panel(panel, [one for one in results if one.dataset == dataset])
         panel.set(title=f"{dataset}/iid", xlabel="training cells")
     panels[0].set_ylabel("mse: test solid, training broken")
-    panels[0].legend(frameon=False, fontsize=8)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "reconeval", "svg.fonttype": "none"}):
         figure.savefig(content, format="svg", metadata={"Date": None})

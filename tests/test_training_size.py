@@ -193,6 +193,11 @@ def test_data_that_are_not_there(name, monkeypatch, tmp_path):
         load(name)
 
 
+def test_an_unknown_dataset_is_refused_with_the_known():
+    with pytest.raises(UsageError, match=r"dataset immun: .*did you mean immune"):
+        load("immun")
+
+
 def test_real_cells_of_kang(monkeypatch):
     path = data_file("kang_ifnb_counts.h5ad")
     monkeypatch.setenv("RECONEVAL_DATA_DIR", str(path.parent))
@@ -201,3 +206,22 @@ def test_real_cells_of_kang(monkeypatch):
     assert dataset.counts is not None
     assert set(dataset.adata.obs["perturbation"]) == {"ctrl", "stim"}
     assert len(make_split(dataset, "iid").train) == max(training_size.SIZES["kang_ifnb"])
+
+
+def test_the_fetched_cells_of_kang_are_scored_like_others(monkeypatch):
+    """As `load_fetched` gives them; the source's own file is too large for a test."""
+    path = data_file("kang_ifnb_counts.h5ad")
+    monkeypatch.setenv("RECONEVAL_DATA_DIR", str(path.parent))
+    cells = load("kang_ifnb").adata[:60].copy()
+
+    def load_fetched(name, *, genes):
+        assert (name, genes) == ("kang_2018", 2000)
+        return cells
+
+    monkeypatch.setattr(training_size, "load_fetched", load_fetched)
+    monkeypatch.setattr(training_size, "fetched_path", lambda name: path)
+    dataset = load("kang_2018")
+    assert (dataset.name, len(dataset.sha256)) == ("kang_2018", 64)
+    results = study(dataset, (20, 36), (0,), models=CHEAP)
+    assert {one.dataset for one in results} == {"kang_2018"}
+    assert [len(one.of_cells) for one in results] == [18] * 4

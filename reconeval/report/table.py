@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["summary_lines"]
 
+LEAST_WIDTH = 40  # what a metric's name and its value take
+
 
 def summary_lines(
     rows: Sequence[Row],
@@ -37,7 +39,7 @@ def summary_lines(
     lost
         Rows of the baseline that were not measured.
     width
-        Columns of the terminal; a table that is wider is folded into several.
+        Columns of the terminal, at least 40; a table that is wider is folded into several.
     color
         Whether the terminal shows bold and colours. Without it the best value carries a `*`.
     verbosity
@@ -49,7 +51,7 @@ def summary_lines(
     A line per model, tables, a legend, what the data cannot serve, and each failure and lost row
     in one line.
     """
-    rows = latest(rows)
+    rows, width = latest(rows), max(width, LEAST_WIDTH)
     places: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         places.setdefault((row.dataset, row.split), []).append(row)
