@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import anndata  # noqa: F401  (pytester restores sys.modules; this loads once)
 import numpy as np
 import pytest
 from hypothesis import given
