@@ -168,6 +168,14 @@ class TestChecks:
         assert found == pytest.approx(expected, rel=1e-3)
         assert answer("reference_reconstruction_drift", trainings_of()).value == 0
 
+    def test_a_reconstruction_that_separate_training_alone_moves_is_found(self):
+        trainings = trainings_of()
+        mapped = trainings.separate["b4"]
+        mapped.axes = mapped.axes * 1.1
+        X, axes = np.asarray(trainings.cells.reference.X), trainings.mapper.axes
+        found = answer("reference_reconstruction_drift", trainings).value
+        assert found == pytest.approx(np.abs(X @ axes @ axes.T).max() * 0.21, rel=1e-3)
+
     def test_separate_and_joint_training_differ_by_what_the_offsets_do(self):
         trainings = trainings_of(rate=0.02)
         joint = trainings.joint.offsets

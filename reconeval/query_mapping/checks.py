@@ -62,15 +62,18 @@ def reference_drift(trainings: Trainings) -> Finding:
 
 
 def reference_reconstruction_drift(trainings: Trainings) -> Finding:
-    """Measure how far joint query training moved the reconstruction of the reference.
+    """Measure how far query training moved the reconstruction of the reference, by any recipe.
 
-    Weights of the decoder that all batches share may move though the latent representation stays.
+    Weights that all batches share, of the decoder or of the library size, may move though the
+    latent representation stays.
     """
     inputs = trainings.cells.reference_inputs
-    before, after = (
-        _reconstruct(model, inputs) for model in (trainings.mapper.model, trainings.joint.model)
+    before = _reconstruct(trainings.mapper.model, inputs)
+    drifts = (
+        _largest(before, _reconstruct(mapped.model, inputs))
+        for mapped in _recipes(trainings).values()
     )
-    return Finding(_largest(before, after))
+    return Finding(max(drifts))
 
 
 def query_batch_dependence(trainings: Trainings) -> Finding:

@@ -56,7 +56,7 @@ MAPPING: dict[str, Metric] = {
         ),
         _entry(
             "reference_reconstruction_drift",
-            "largest change of a reference cell's reconstruction by joint query training",
+            "largest change of a reference cell's reconstruction by query training",
             unit="log1p CP10k",
         ),
         _entry(
