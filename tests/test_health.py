@@ -15,6 +15,7 @@ from reconeval.cases.making import Cases
 from reconeval.cli import main
 from reconeval.controls import LEAST_RANGE, ControlScores, health_of
 from reconeval.controls._store import frozen_scores, place_of, read_frozen
+from reconeval.datasets import load_dataset
 from reconeval.datasets.manifest import read_manifest
 from reconeval.datasets.manifest import read_perturbation_manifest as shifts
 from reconeval.metrics.pair import Pair
@@ -147,7 +148,8 @@ def test_the_page_names_what_is_not_informative_on_embedded_data():
         dataset, _, split = where.strip().partition(" / " if " / " in where else ", ")
         told[dataset.strip("`"), split.strip("`")] = set(names.replace("`", "").split(", "))
     told = {key: {name.strip() for name in names} for key, names in told.items()}
-    hashes = {one.sha256: name for name, one in (read_manifest() | shifts()).items()}
+    hashes = {load_dataset(name).sha256: name for name in read_manifest()}
+    hashes |= {one.sha256: name for name, one in shifts().items()}
     for place, found in read_frozen().items():
         dataset = hashes[place.dataset_sha256]
         wrong = {n for n, one in found.items() if health_of(METRICS[n], one).informative is False}
