@@ -208,6 +208,7 @@ def test_draws_are_averaged_and_the_same_every_time(cells, scvi_model):
     [
         ("scvi.model:LinearSCVI", {"n_latent": 4}),
         ("scvi.model:SCANVI", SMALL),
+        ("scvi.external:TOTALANVI", SMALL),
         ("scvi.model:TOTALVI", SMALL),
         ("scvi.model:TOTALVI", {**SMALL, "gene_likelihood": "zinb"}),
         ("scvi.model:SCVI", {**SMALL, "use_observed_lib_size": False, "n_samples": 2}),

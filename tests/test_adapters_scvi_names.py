@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -12,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconeval.adapters import adapt
-from reconeval.adapters._scvi_names import find_named, refusal
-from reconeval.errors import UsageError
+from reconeval.adapters._scvi_names import READ, check_package, find_named, refusal
+from reconeval.errors import ModelError, UsageError
 from reconeval.spec import parse_models
 from tests.conftest import ROOT
 
@@ -47,6 +49,13 @@ def test_models_are_named_without_importing_scvi_tools():
         ("scvi.model:MULTIVI", "MULTIVI models open chromatin beside genes"),
         ("scvi.model:CondSCVI", "CondSCVI encodes the cell type of each cell"),
         ("scvi.model:SCVII", r"scvi.model has no 'SCVII'; did you mean SCVI\?"),
+        ("scvi.external:MRVI", "MRVI asks for the sample of each cell"),
+        ("scvi.external:SysVI", "SysVI models normalised expression with an enc"),
+        ("scvi.external:SCAR", "SCAR asks for a profile of ambient molecules"),
+        ("scvi.external:VELOVI", "VELOVI models spliced and unspliced counts"),
+        ("scvi.external:ContrastiveVI", "ContrastiveVI asks for cells of a background"),
+        ("scvi.module:VAE", "VAE is no model class that the adapter reads; take SCVI, "),
+        ("scvi.dataloaders:DataSplitter", "DataSplitter is no model class that the adapter re"),
         ("scvi.modl:SCVI", "no module 'scvi.modl' in the installed scvi"),
     ],
 )
@@ -54,6 +63,34 @@ def test_what_is_no_such_model_is_refused_in_one_line(target, message):
     with pytest.raises(UsageError, match=rf"^--model {target}: {message}") as caught:
         parse_models([target])
     assert "\n" not in str(caught.value)
+
+
+@needs_scvi
+@pytest.mark.parametrize("module", ["scvi.model", "scvi.external"])
+def test_every_class_is_read_or_refused_with_a_reason(module):
+    source = check_package("scvi", who="the test").parent / module.removeprefix("scvi.")
+    exported = ast.literal_eval(
+        re.search(r"__all__ = (\[[^]]*\])", (source / "__init__.py").read_text())[1]
+    )
+    models = [name for name in exported if name[0].isupper()]
+    assert len(models) > 5
+    for name in models:
+        if name not in READ:
+            assert refusal([name]), f"{name}: say why it is not read, or read it"
+
+
+def test_a_distribution_that_is_not_read_is_the_error_of_the_model():
+    import torch
+
+    from reconeval.adapters._scvi_decoding import Decoded
+
+    for decoded, got in (
+        ({"px": torch.distributions.Bernoulli(torch.tensor(0.5))}, "decodes a Bernoulli, expect"),
+        ({"other": 1}, "decodes no px, expected a normal"),
+    ):
+        with pytest.raises(ModelError, match=rf"^Linear {got}") as caught:
+            Decoded.of(torch.nn.Linear(1, 1), decoded)
+        assert "\n" not in str(caught.value)
 
 
 def test_other_packages_are_left_alone():

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval.errors import ModelError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,11 +49,17 @@ class Decoded:
 
     @classmethod
     def of(cls, module: Any, decoded: dict[str, Any]) -> Decoded:
-        """Read what the module of a model of scvi-tools or DRVI decoded."""
+        """Read what the module of a model of scvi-tools or DRVI decoded.
+
+        Raises
+        ------
+        ModelError
+            If it is none of the distributions that are read here.
+        """
         from torch import distributions
 
         px = decoded.get("px")
-        if px is None:  # TOTALVI hands out the parameters
+        if px is None and "px_" in decoded:  # TOTALVI hands out the parameters
             px = decoded["px_"]
             absent = px["dropout"].sigmoid() if module.gene_likelihood == "zinb" else None
             return cls(px["rate"], px["r"], absent)
@@ -61,7 +69,14 @@ class Decoded:
             return cls(px.rate)
         if hasattr(px, "log_m"):  # DRVI's negative binomial
             return cls(px.log_m.exp(), px.log_r.exp())
-        return cls(px.mu, px.theta, px.zi_probs if hasattr(px, "zi_logits") else None)
+        if hasattr(px, "mu") and hasattr(px, "theta"):
+            return cls(px.mu, px.theta, px.zi_probs if hasattr(px, "zi_logits") else None)
+        got = f"a {type(px).__name__}" if px is not None else "no px"
+        msg = (
+            f"{type(module).__name__} decodes {got}, expected a normal, Poisson or (zero-inflated)"
+        )
+        msg += " negative binomial distribution: give the class a predict of its own"
+        raise ModelError(msg)
 
     @property
     def mean(self) -> Tensor:

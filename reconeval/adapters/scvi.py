@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconeval.adapters._scvi_cells import per_molecule, setup
 from reconeval.adapters._scvi_decoding import latent_mean, posterior_log1p, posterior_mean
 from reconeval.adapters._scvi_model import ScviModel
-from reconeval.adapters._scvi_names import check_package, find_named, refusal
+from reconeval.adapters._scvi_names import READ, check_package, find_named, refusal
 from reconeval.adapters._scvi_training import fit, seeded
 from reconeval.errors import UsageError
 from reconeval.quiet import quiet
@@ -61,7 +61,7 @@ def adapt_scvi(cls: type, make: Callable[..., Any], *, where: str) -> type | Non
         return None
     why = refusal([base.__name__ for base in cls.__mro__])
     if why:
-        msg = f"{where}: {why}; take SCVI, LinearSCVI, SCANVI or TOTALVI"
+        msg = f"{where}: {why}; take {READ}"
         raise UsageError(msg)
     if make is not cls:
         msg = f"{where}: name the class {cls.__name__} itself, with its settings after '?'"
@@ -86,7 +86,7 @@ def find_scvi(target: str, *, where: str) -> type | None:
     Raises
     ------
     UsageError
-        If the package is not installed, or has no such class or one that reconstructs nothing.
+        If the package is not installed, or has no such class or one that the adapter does not read.
     """
     named = find_named(target, where=where)
     if named is None:
