@@ -21,6 +21,8 @@ class Mapper:
         rounding=False,
         forgets=False,
         unseeded=False,
+        loose_decoder=False,
+        shift=0.0,
         n_steps=0,
     ):
         self.axes, self.offsets = axes, dict(offsets)
@@ -33,7 +35,9 @@ class Mapper:
             "rounding": rounding,
             "forgets": forgets,
             "unseeded": unseeded,
+            "loose_decoder": loose_decoder,
         }
+        self.shift = shift
         self.n_steps = n_steps
 
     def latent(self, cells, *, batch_size=None):
@@ -59,7 +63,9 @@ class Mapper:
             start, goal = rng.normal(0, 0.01, width), -Z[labels == batch].mean(axis=0)
             offsets[batch] = goal + (start - goal) * (1 - self.options["rate"]) ** steps
         axes = self.axes * (1 - self.options["drift"]) ** steps
-        return Mapper(axes, offsets, **self.options, n_steps=steps)
+        # Drawn without the seed, and not saved: only what is decoded tells.
+        shift = np.random.default_rng().normal() if self.options["loose_decoder"] else 0.0
+        return Mapper(axes, offsets, **self.options, shift=shift, n_steps=steps)
 
     @property
     def model(self):
@@ -68,7 +74,7 @@ class Mapper:
     def predict(self, X, obs=None):
         assert set(obs["batch"].astype(str)) <= set(self.offsets)
         Z = X @ self.axes
-        return (Z @ self.axes.T).astype(np.float32)
+        return (Z @ self.axes.T + self.shift).astype(np.float32)
 
     def reloaded(self, folder):
         np.savez(folder / "mapped.npz", axes=self.axes, **self.offsets)

@@ -149,6 +149,20 @@ class TestChecks:
         for other in others - {name}:
             assert answer(other, trainings_of(**fault)).value <= MOST_DIFFERENCE
 
+    def test_a_fault_of_the_decoder_alone_is_found(self):
+        trainings = trainings_of(loose_decoder=True)
+        joint, repeated, query = trainings.joint, trainings.repeated, trainings.cells.query
+        assert np.array_equal(joint.latent(query), repeated.latent(query))
+        expected = {
+            "query_reload_difference": abs(joint.shift),
+            "query_same_seed_difference": abs(joint.shift - repeated.shift),
+        }
+        for name, shift in expected.items():
+            found = answer(name, trainings)
+            assert found.value == pytest.approx(shift, abs=1e-5)
+            assert found.value > MAPPING[name].limit
+            assert len(found.cause) > 40
+
     def test_the_drift_is_the_largest_change_of_a_reference_cell(self):
         trainings = trainings_of(drift=1e-3)
         cells, axes = trainings.cells.reference, trainings.mapper.axes

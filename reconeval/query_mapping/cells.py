@@ -31,8 +31,8 @@ class QueryCells:
     ----------
     reference, reference_inputs
         All cells of the reference batches, and what `predict` is asked with about them.
-    query
-        All cells of the query batches.
+    query, query_inputs
+        All cells of the query batches, and the same.
     batch
         Array of shape (n_query_cells,), the batch of each query cell.
     in_training
@@ -44,6 +44,7 @@ class QueryCells:
     reference: AnnData
     reference_inputs: Inputs
     query: AnnData
+    query_inputs: Inputs
     batch: StrArray
     in_training: BoolArray
     batches: tuple[str, ...]
@@ -85,6 +86,7 @@ def query_cells(dataset: Dataset, split: QuerySplit) -> QueryCells:
         reference=_cells(dataset, _inputs(dataset, reference)),
         reference_inputs=_inputs(dataset, reference),
         query=_cells(dataset, _inputs(dataset, query)),
+        query_inputs=_inputs(dataset, query),
         batch=np.asarray(dataset.adata.obs[dataset.batch_key].astype(str))[query],
         in_training=np.isin(query, split.mapped),
         batches=split.batches,

@@ -1,6 +1,6 @@
 """What is asked of a mapping: one function for each question, and its answer in numbers.
 
-Differences are the largest absolute ones over cells and latent dimensions, in float64.
+Differences are the largest absolute ones over cells and latent dimensions, or genes, in float64.
 """
 
 from __future__ import annotations
@@ -146,21 +146,21 @@ def query_latent_sd(trainings: Trainings) -> Finding:
 
 
 def query_reload_difference(trainings: Trainings) -> Finding:
-    """Measure whether a mapped model that is saved and loaded is the same."""
+    """Measure whether a mapped model that is saved and loaded is the same, decoder included."""
     with tempfile.TemporaryDirectory() as folder:
         loaded = trainings.joint.reloaded(Path(folder))
-        latents = _query_latents(trainings, trainings.joint, loaded)
+        difference = _query_difference(trainings, trainings.joint, loaded)
     cause = "the file does not hold all that the mapped model consists of; save every weight, the "
     cause += "running statistics and the list of batches"
-    return Finding(_largest(*latents), cause)
+    return Finding(difference, cause)
 
 
 def query_same_seed_difference(trainings: Trainings) -> Finding:
     """Measure whether the same query training with the same seed gives the same model."""
-    latents = _query_latents(trainings, trainings.joint, trainings.repeated)
+    difference = _query_difference(trainings, trainings.joint, trainings.repeated)
     cause = "a draw does not follow from the seed: new weights, the order of the cells or dropout; "
     cause += "seed them all"
-    return Finding(_largest(*latents), cause)
+    return Finding(difference, cause)
 
 
 CHECKS: dict[str, Callable[[Trainings], Finding]] = {
@@ -218,6 +218,17 @@ def _query_latents(
 ) -> tuple[FloatArray, FloatArray]:
     query = trainings.cells.query
     return first.latent(query.copy()), second.latent(query.copy())
+
+
+def _query_difference(trainings: Trainings, first: Mapped, second: Mapped) -> float:
+    """Return the largest difference of two models of the query, in what they encode and decode.
+
+    The latent representation alone does not tell: an encoder that surgery freezes whole gives the
+    same one whatever became of the decoder.
+    """
+    inputs = trainings.cells.query_inputs
+    decoded = (_reconstruct(mapped.model, inputs) for mapped in (first, second))
+    return max(_largest(*_query_latents(trainings, first, second)), _largest(*decoded))
 
 
 def _difference(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -15,6 +15,8 @@ __all__ = ["MAPPING", "MOST_DIFFERENCE"]
 
 MOST_DIFFERENCE = 1e-5  # float32 of latent values around 1 has an error of 1e-6
 _UNIT = "latent units"
+_DECODED = "log1p CP10k"
+_EITHER = f"{_UNIT} or {_DECODED}"
 
 
 def _measured(_: Pair) -> float:
@@ -57,7 +59,7 @@ MAPPING: dict[str, Metric] = {
         _entry(
             "reference_reconstruction_drift",
             "largest change of a reference cell's reconstruction by query training",
-            unit="log1p CP10k",
+            unit=_DECODED,
         ),
         _entry(
             "query_batch_dependence",
@@ -96,13 +98,15 @@ MAPPING: dict[str, Metric] = {
         ),
         _entry(
             "query_reload_difference",
-            "largest change of the query's latent representation by saving and loading",
+            "largest change by saving and loading, of what a query cell is encoded or decoded to",
             limit=0.0,
+            unit=_EITHER,
         ),
         _entry(
             "query_same_seed_difference",
-            "largest difference between two joint trainings with the same seed",
+            "largest difference between two joint trainings with the same seed, encoded or decoded",
             limit=0.0,
+            unit=_EITHER,
         ),
     )
 }
