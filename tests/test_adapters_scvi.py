@@ -236,6 +236,22 @@ def test_other_classes_train_predict_and_come_back_from_a_file(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("target", ["scvi.model:SCVI", "scvi.model:TOTALVI"])
+def test_a_logistic_normal_latent_is_the_one_that_is_decoded(cells, target):
+    import torch
+
+    model = made(target, cells, **SMALL, latent_distribution="ln")
+    Z = model.get_latent_representation(cells[2])
+    np.testing.assert_array_equal(model.get_latent_representation(cells[2]), Z)
+    half = model.get_latent_representation(cells[2][:20], batch_size=7)
+    np.testing.assert_allclose(half, Z[:20], atol=1e-6)
+    np.testing.assert_allclose(Z.sum(axis=1), 1, atol=1e-5)
+    means, _ = model.model.get_latent_representation(
+        model._cells(cells[2]), return_dist=True
+    )  # of the normal distribution
+    np.testing.assert_allclose(Z, torch.tensor(means).softmax(dim=-1).numpy(), atol=1e-6)
+
+
 def test_a_model_of_one_batch_without_some_protein_comes_back_from_a_file(cells, tmp_path):
     parts = [part.copy() for part in cells]
     for part in parts:

@@ -185,9 +185,30 @@ def posterior_log1p(
 
 
 def latent_mean(model: Any, adata: AnnData, *, batch_size: int = BATCH_SIZE) -> FloatArray:
-    """Return the mean of each cell's latent posterior, (n_cells, n_latent), float32."""
+    """Return the mean of each cell's latent posterior, (n_cells, n_latent), float32.
+
+    Of a logistic normal posterior, whose mean has no closed form, it is the softmax of the mean of
+    the normal one, which is what predictions decode; scvi-tools would draw at random.
+    """
+    if getattr(model.module, "latent_distribution", "normal") == "ln":
+        return _latent_decoded(model, adata, batch_size=batch_size)
     Z = model.get_latent_representation(adata, give_mean=True, batch_size=batch_size)
     return np.asarray(Z, dtype=np.float32)
+
+
+def _latent_decoded(model: Any, adata: AnnData, *, batch_size: int) -> FloatArray:
+    """Return the latent state that predictions without draws decode."""
+    import torch
+
+    adata = model._validate_anndata(adata)  # noqa: SLF001  (what methods of models begin with)
+    module = model.module.eval()
+    (draw,) = _draws(module.n_latent, 0, 0)
+    parts: list[FloatArray] = []
+    with torch.inference_mode():
+        for tensors in model._make_data_loader(adata=adata, batch_size=batch_size):  # noqa: SLF001  (likewise)
+            outputs = module.inference(**module._get_inference_input(tensors))  # noqa: SLF001  (likewise)
+            parts.append(_placed(module, outputs, draw)["z"].cpu().numpy())
+    return np.concatenate(parts)
 
 
 def _posterior(
