@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconeval.adapters.scvi import check_settings
 from reconeval.cases.query_mapping import QUERY
 from reconeval.costs import find
 from reconeval.errors import UsageError
@@ -83,7 +84,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(msg)
     if config.option.collectonly:
         return
-    try:  # a dataset that cannot be used stops the run before anything is trained
+    try:  # what cannot be used stops the run before anything is trained
+        check_settings(session.specs.values())
         if session.task == "query_mapping":
             check_offers(session.specs.values())
         for item in mine:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from reconeval.adapters import adapt
 from reconeval.adapters._scvi_names import READ, check_package, find_named, refusal
+from reconeval.adapters.scvi import check_settings
 from reconeval.errors import ModelError, UsageError
 from reconeval.spec import parse_models
 from tests.conftest import ROOT
@@ -91,6 +92,55 @@ def test_a_distribution_that_is_not_read_is_the_error_of_the_model():
         with pytest.raises(ModelError, match=rf"^Linear {got}") as caught:
             Decoded.of(torch.nn.Linear(1, 1), decoded)
         assert "\n" not in str(caught.value)
+
+
+@needs_scvi
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("scvi.model:SCVI?n_latnt=10", r"SCVI\(\) takes no 'n_latnt'; did you mean n_latent\?"),
+        ("scvi.model:TOTALVI?n_latent=0", "n_latent is 0, expected a whole number from 1"),
+        ("models:ReconSCVI?n_layer=2", r"ReconSCVI\(\) takes no 'n_layer'; did you mean n_layers"),
+        ("models:ReconSCVI?rule=mean", "rule is 'mean', expected mean_of_log or log_of_mean"),
+        ("scvi.model:SCVI?train.bogus=1", r"SCVI.train\(\) takes no 'bogus'"),
+        ("scvi.model:SCVI?train.train_size=0.5", r"SCVI.train\(\) takes no 'train_size'"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(target, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        check_settings(parse_models(["models:ReconPCA?n_components=2", target]))
+    assert str(caught.value).startswith(f"--model {target}: ")
+    assert "\n" not in str(caught.value)
+
+
+@needs_scvi
+def test_right_settings_pass():
+    train = "train.max_epochs=3&train.batch_size=64&train.early_stopping_patience=5"
+    train += "&train.gradient_clip_val=1.0&train.plan_kwargs={'lr':0.01}&train.accelerator=cpu"
+    check_settings(
+        parse_models(
+            [
+                f"scvi.model:SCVI?n_latent=3&dispersion=gene-batch&{train}",
+                "scvi.model:TOTALVI?train.lr=0.01",
+                "scvi.model:SCANVI?train.n_samples_per_label=10",
+                *RECON,
+            ]
+        )
+    )
+
+
+@needs_scvi
+def test_wrong_settings_stop_the_run_before_anything_is_trained():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "benchmarks"]
+    command += ["--model", "scvi.model:SCVI?n_latnt=10", "--dataset", "pbmc68k"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "SCVI() takes no 'n_latnt'" in done.stderr
+    assert " failed" not in done.stdout
+    again = subprocess.run(
+        [*command, "--collect-only"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, "names are collected without scvi-tools"
 
 
 def test_other_packages_are_left_alone():

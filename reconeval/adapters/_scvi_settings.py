@@ -11,9 +11,9 @@ from reconeval.errors import UsageError
 from reconeval.filling import check_keywords, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["check_own_settings", "checked_settings", "default_of"]
+__all__ = ["check_own_settings", "check_train_options", "checked_settings", "default_of"]
 
 _OWN = ("self", "adata", "registry")
 # What the model tells its module of the cells.
@@ -23,6 +23,8 @@ _OF_CELLS = (
     *("library_log_means", "library_log_vars", "protein_batch_mask", "use_size_factor_key"),
     *("protein_background_prior_mean", "protein_background_prior_scale"),
 )
+# What the adapter tells the training itself.
+_OF_TRAINING = ("devices", "external_indexing", "datamodule", "train_size", "validation_size")
 _WHOLE = ("n_latent", "n_hidden", "n_layers")
 _LAYERS = (None, "counts", "X")
 _RULES = ("mean_of_log", "log_of_mean")
@@ -77,6 +79,40 @@ def check_own_settings(name: str, *, layer: str | None, n_samples: int, rule: st
     if not isinstance(n_samples, int) or isinstance(n_samples, bool) or n_samples < 0:
         msg = f"{name}(): n_samples is {n_samples!r}, expected a whole number from 0"
         raise UsageError(msg)
+
+
+def check_train_options(
+    cls: type[Any], options: Iterable[str], *, own: Iterable[inspect.Parameter], where: str
+) -> None:
+    """Refuse options of a training that neither a class of scvi-tools nor its trainer takes.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    options
+        Names of the options.
+    own
+        Parameters of the adapter's own call.
+    where
+        Begins the message and ends with the call.
+
+    Raises
+    ------
+    UsageError
+        If there is no such option, or the adapter sets it itself.
+    """
+    from scvi.train import Trainer
+
+    known = {one.name: one for one in own}
+    for call in (cls.train, *(base.__init__ for base in Trainer.__mro__[:-1])):
+        known |= dict(inspect.signature(call).parameters)
+    passed = [
+        one
+        for one in known.values()
+        if one.kind is not one.VAR_KEYWORD and one.name not in {"self", *_OF_TRAINING}
+    ]
+    check_keywords(passed, options, where=where)
 
 
 def default_of(cls: type[Any], name: str) -> Any:
