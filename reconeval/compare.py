@@ -15,10 +15,12 @@ from reconeval.gate import (
     SavedRun,
     Scored,
     Word,
+    check_coverage,
     count_places,
     lost_rows,
     read_saved,
     read_tolerances,
+    unheard,
 )
 
 if TYPE_CHECKING:
@@ -153,6 +155,14 @@ def run(args: argparse.Namespace) -> int:
     tolerances = read_tolerances(args.metric_compare_fail)
     old, *others = (read_saved(Path(path), what="run") for path in (args.old, *args.new))
     found = [(new.name, compare_runs(old, new, tolerances=tolerances)) for new in others]
+    for new in others:
+        rows = new.rows.values()
+        places = sorted({f"{row.dataset}/{row.split}" for row in rows})
+        check_coverage(tolerances, old.rows.values(), {row.model for row in rows}, places)
+    for finding in (finding for _, findings in found for finding in findings):
+        informative = [one.informative for one in (finding.row, finding.baseline) if one]
+        if finding.row.metric in tolerances and False in informative:
+            sys.stderr.write(f"{unheard(finding.row)}\n")
     text = render(old.name, found, args.format, everything=args.all)
     if args.out is None:
         sys.stdout.write(text)

@@ -223,6 +223,8 @@ class _Benchmarks:
             )
             for line in lines:
                 out.write_line(line)
+        for line in () if run.gate is None else run.gate.unheard:
+            out.write_line(line)
         if run.cache is not None:
             for line in run.cache.summary(run.rows):
                 out.write_line(line)

@@ -131,6 +131,7 @@ class Session:
             fail_on_regression=options.fail_on_regression,
             models=list(self.specs),
             places=self.places,
+            metrics=self.metric_names,
             reference=lambda _: self.reference.seconds,
         )
         self.baseline = {} if self.gate is None else self.gate.baseline.rows

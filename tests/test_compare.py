@@ -188,3 +188,11 @@ def test_what_cannot_be_compared(files, capsys, arguments, match):
     Path("bad.json").write_text("{")
     assert main(["compare", *arguments]) == 4
     assert match in capsys.readouterr().err
+
+
+def test_a_bound_that_cannot_fail_is_refused_or_named(files, capsys):
+    assert main(["compare", "old.json", "worse.json", "--metric-compare-fail", "r2:0"]) == 4
+    assert "has no r2" in capsys.readouterr().err
+    write("vague.json", scores(WORSE, informative=False))
+    assert main(["compare", "old.json", "vague.json", "--metric-compare-fail", "mae:0"]) == 0
+    assert "mae cannot fail Model on immune/iid: mae is not informative" in capsys.readouterr().err

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from reconeval.errors import UsageError
-from reconeval.gate import Gate, SavedRun, Scored, Tolerance, discoveries, make_gate
+from reconeval.gate import (
+    Gate,
+    SavedRun,
+    Scored,
+    Tolerance,
+    check_overlap,
+    discoveries,
+    make_gate,
+)
 from reconeval.intervals import Replicates
 from tests.conftest import ROW
 
@@ -276,9 +284,30 @@ class TestCosts:
 def test_a_gate_needs_a_baseline(options):
     given_ = {"tolerances": {}, "fail_on_regression": False, **options}
     with pytest.raises(UsageError, match="needs a baseline: add --baseline FILE"):
-        make_gate(None, models=["Model"], places=[], reference=lambda _: None, **given_)
+        make_gate(None, models=["Model"], places=[], metrics=[], reference=lambda _: None, **given_)
+
+
+def test_a_baseline_of_other_metrics_is_refused():
+    rows = [scored(name, 0.5).row for name in ("mse", "mae")]
+    timing = cost("train_seconds", 1.0)
+    check_overlap([*rows, timing], ["Model"], ["immune/iid"], ["mae", "pearson_cell"])
+    check_overlap([timing], ["Model"], ["immune/iid"], ["pearson_cell"])
+    with pytest.raises(UsageError, match=r"none of the metrics of this run, r2 \(has mae, mse\)"):
+        check_overlap([*rows, timing], ["Model"], ["immune/iid"], ["r2"])
+
+
+def test_a_bound_that_cannot_fail_is_named():
+    old = [scored("mse", 0.5), scored("mae", 0.5, informative=False)]
+    new = [scored("mse", 0.6), scored("mae", 0.6)]
+    bounds = {"mse": Tolerance(0.0), "mae": Tolerance(0.0)}
+    gate = Gate(saved(old), bounds)
+    assert [gate.outcome(one.row, lambda: new).fails for one in new] == [True, False]
+    assert list(gate.unheard) == [
+        "--metric-compare-fail mae cannot fail Model on immune/iid: mae is not informative there"
+    ]
 
 
 def test_no_baseline_and_nothing_gated_is_no_gate():
     options = {"tolerances": {}, "fail_on_regression": False}
-    assert make_gate(None, models=[], places=[], reference=lambda _: None, **options) is None
+    given_ = {"models": [], "places": [], "metrics": [], "reference": lambda _: None}
+    assert make_gate(None, **given_, **options) is None

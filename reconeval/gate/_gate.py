@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from reconeval.intervals import Replicates
     from reconeval.rows import Row
 
-__all__ = ["ALPHA", "Gate", "Scored", "discoveries"]
+__all__ = ["ALPHA", "Gate", "Scored", "discoveries", "unheard"]
 
 ALPHA = 0.05  # chance that a run of an unchanged model fails
 
@@ -89,6 +89,8 @@ class Gate:
         How many models on datasets and splits are compared, at least 1; they share the 5 %.
     reference
         Returns the seconds of the reference workload in the run of a row, None if unknown.
+    unheard
+        Lines on bounds that could not fail so far, since their metric is not informative.
     """
 
     baseline: SavedRun
@@ -96,6 +98,7 @@ class Gate:
     fail_on_regression: bool = False
     n_places: int = 1
     reference: Callable[[Row], float | None] = lambda _: None
+    unheard: dict[str, None] = field(default_factory=dict, init=False)
     _weighed: dict[Place, _Weighed] = field(default_factory=dict, init=False, repr=False)
 
     def outcome(self, row: Row, peers: Callable[[], Iterable[Scored]]) -> Comparison:
@@ -120,6 +123,8 @@ class Gate:
                 row, base, metric, gated=gated, tolerance=tolerance, references=references
             )
         votes = _informative(row, base)
+        if tolerance is not None and not votes:
+            self.unheard[unheard(row)] = None
         gated = gated and votes
         early = incomparable(row, base, gated=gated)
         if early is not None or base is None:
@@ -177,6 +182,14 @@ class Gate:
                 if name not in votes and p <= level / max(len(found), 1)
             }
         return frozenset(changed)
+
+
+def unheard(row: Row) -> str:
+    """Return a line on a bound that cannot fail where its metric is not informative."""
+    return (
+        f"--metric-compare-fail {row.metric} cannot fail {row.model} on {row.dataset}/{row.split}: "
+        f"{row.metric} is not informative there"
+    )
 
 
 def _informative(row: Row, base: Row | None) -> bool:

@@ -27,6 +27,7 @@ def make_gate(
     fail_on_regression: bool,
     models: Sequence[str],
     places: Sequence[tuple[str, str]],
+    metrics: Sequence[str],
     reference: Callable[[Row], float | None],
 ) -> Gate | None:
     """Return the gate of a run; None without a baseline, or with one of timings alone.
@@ -41,6 +42,8 @@ def make_gate(
         Ids of the models of this run.
     places
         Pairs of dataset id and split name of this run.
+    metrics
+        Names of the metrics of this run.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def make_gate(
     names = [f"{dataset}/{split}" for dataset, split in places]
     check_coverage(tolerances, saved.rows.values(), models, names)
     if fail_on_regression:
-        check_overlap(saved.rows.values(), models, names)
+        check_overlap(saved.rows.values(), models, names, metrics)
     here = [(model, *place) for model in models for place in places]
     return Gate(
         saved,

@@ -106,21 +106,37 @@ def check_coverage(
         raise UsageError(msg)
 
 
-def check_overlap(baseline: Iterable[Row], models: Iterable[str], places: Sequence[str]) -> None:
+def check_overlap(
+    baseline: Iterable[Row],
+    models: Iterable[str],
+    places: Sequence[str],
+    metrics: Iterable[str],
+) -> None:
     """Refuse `--fail-on-regression` where the baseline has no row that this run will measure.
 
     Parameters
     ----------
     baseline, models, places
         As for `check_coverage`.
+    metrics
+        Names of the metrics of this run.
 
     Raises
     ------
     UsageError
-        If no row of the baseline belongs to a model and place of this run.
+        If no row of the baseline belongs to a model and place of this run, or those that do are
+        of other metrics. A baseline of costs alone is held against the costs of this run.
     """
-    rows, models = list(baseline), list(models)
-    if any(row.model in models and f"{row.dataset}/{row.split}" in places for row in rows):
+    rows, models, metrics = list(baseline), list(models), list(metrics)
+    here = [row for row in rows if row.model in models and f"{row.dataset}/{row.split}" in places]
+    scores = {row.metric for row in here if row.family != "cost"}
+    if scores and not scores & set(metrics):
+        msg = (
+            "--fail-on-regression: the baseline has none of the metrics of this run, "
+            f"{', '.join(metrics)} (has {', '.join(sorted(scores))}); save one with the same"
+        )
+        raise UsageError(msg)
+    if here:
         return
     has = sorted({f"{row.model} on {row.dataset}/{row.split}" for row in rows})
     msg = (
