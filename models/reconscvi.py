@@ -8,12 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from reconeval.adapters.scvi import ScviModel, check_package
+from reconeval.errors import UsageError
 from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["ReconMLSCVI", "ReconNLSCVI", "ReconSCVI"]
+
+_OF_COUNTS = {"layer": "it models raw counts; take ReconNLSCVI for X"}
+_OF_X = {
+    "layer": "it models X; take ReconSCVI for raw counts",
+    "gene_likelihood": "its likelihood is normal; take ReconSCVI for one of counts",
+    "rule": "it predicts X as it is; take ReconSCVI for a rule that brings counts there",
+}
+_OF_LIBRARY = _OF_COUNTS | {
+    "use_observed_lib_size": "it models the library size; take ReconSCVI for the observed one"
+}
 
 
 class ReconSCVI(ScviModel):
@@ -45,7 +56,7 @@ class ReconSCVI(ScviModel):
     Raises
     ------
     UsageError
-        scvi-tools is not installed, or a setting does not exist or is out of range.
+        scvi-tools is not installed, or a setting does not exist, is fixed or is out of range.
 
     References
     ----------
@@ -65,6 +76,7 @@ class ReconSCVI(ScviModel):
         seed: int = 0,
         **settings: Any,
     ) -> None:
+        _check_free(_OF_COUNTS, settings, name=type(self).__name__)
         super().__init__(
             layer="counts",
             n_samples=n_samples,
@@ -114,7 +126,7 @@ class ReconNLSCVI(ScviModel):
     Raises
     ------
     UsageError
-        scvi-tools is not installed, or a setting does not exist or is out of range.
+        scvi-tools is not installed, or a setting does not exist, is fixed or is out of range.
     """
 
     def __init__(
@@ -128,6 +140,7 @@ class ReconNLSCVI(ScviModel):
         seed: int = 0,
         **settings: Any,
     ) -> None:
+        _check_free(_OF_X, settings, name=type(self).__name__)
         super().__init__(
             layer="X",
             n_samples=n_samples,
@@ -183,7 +196,7 @@ class ReconMLSCVI(ScviModel):
     Raises
     ------
     UsageError
-        scvi-tools is not installed, or a setting does not exist or is out of range.
+        scvi-tools is not installed, or a setting does not exist, is fixed or is out of range.
     """
 
     def __init__(
@@ -201,6 +214,7 @@ class ReconMLSCVI(ScviModel):
         seed: int = 0,
         **settings: Any,
     ) -> None:
+        _check_free(_OF_LIBRARY, settings, name=type(self).__name__)
         super().__init__(
             layer="counts",
             n_samples=n_samples,
@@ -223,3 +237,11 @@ class ReconMLSCVI(ScviModel):
         with quiet():
             from ._scvi_classes import MLSCVI
         return MLSCVI
+
+
+def _check_free(fixed: Mapping[str, str], settings: Mapping[str, Any], *, name: str) -> None:
+    """Refuse a setting that is part of what a model is; `fixed` says why."""
+    for word in settings:
+        if word in fixed:
+            msg = f"{name}() takes no {word!r}: {fixed[word]}"
+            raise UsageError(msg)

@@ -64,6 +64,24 @@ def test_holds_to_the_contract(name, monkeypatch, capsys):
     assert marks == ["✓"] * len(marks), "nothing is excepted, and nothing not offered"
 
 
+@pytest.mark.parametrize(
+    ("cls", "setting", "message"),
+    [
+        (ReconSCVI, {"layer": "X"}, "takes no 'layer': it models raw counts; take ReconNLSCVI"),
+        (ReconMLSCVI, {"layer": "X"}, "takes no 'layer': it models raw counts"),
+        (ReconMLSCVI, {"use_observed_lib_size": True}, "it models the library size; take Recon"),
+        (ReconNLSCVI, {"layer": "counts"}, "takes no 'layer': it models X; take ReconSCVI"),
+        (ReconNLSCVI, {"gene_likelihood": "zinb"}, "its likelihood is normal; take ReconSCVI"),
+        (ReconNLSCVI, {"rule": "log_of_mean"}, "takes no 'rule': it predicts X as it is"),
+    ],
+)
+def test_what_makes_a_model_cannot_be_set(cls, setting, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        cls(**SMALL, **setting)
+    assert str(caught.value).startswith(f"{cls.__name__}() ")
+    assert "\n" not in str(caught.value)
+
+
 def test_reconscvi_is_the_scvi_of_scvi_tools(cells):
     own, theirs = trained(ReconSCVI, cells), trained(find_scvi("scvi.model:SCVI", where=""), cells)
     np.testing.assert_array_equal(own.predict(cells[2]), theirs.predict(cells[2]))

@@ -58,7 +58,7 @@ class Decoded:
         """
         from torch import distributions
 
-        px = decoded.get("px")
+        px: Any = decoded.get("px")
         if px is None and "px_" in decoded:  # TOTALVI hands out the parameters
             px = decoded["px_"]
             absent = px["dropout"].sigmoid() if module.gene_likelihood == "zinb" else None
