@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -24,6 +25,7 @@ from reconeval.errors import ModelError, Undefined, UsageError
 from reconeval.query_mapping.cells import QueryCells, query_cells
 from reconeval.query_mapping.checks import CHECKS
 from reconeval.query_mapping.entries import MAPPING, MOST_DIFFERENCE
+from reconeval.query_mapping.models import check_offers
 from reconeval.query_mapping.places import n_trainings
 from reconeval.query_mapping.runs import Mappings
 from reconeval.query_mapping.trainings import Trainings
@@ -340,6 +342,19 @@ class TestRuns:
     def test_the_number_of_trainings(self):
         places = [("made", name) for name in query_split_names(BATCHES)]
         assert n_trainings(places) == 1 + 3 + 4
+
+
+def test_a_setting_that_a_models_mapper_does_not_take_is_refused():
+    class Strict(QueryModel):
+        def query_mapper(self, *, max_epochs=5):
+            return super().query_mapper(max_epochs=max_epochs)
+
+    (spec,) = parse_models(["tests.query_models:QueryModel"])
+    strict = replace(spec, factory=Strict)
+    check_offers([strict.mapping({"max_epochs": 3}), spec.mapping({"bogus": 1})])
+    with pytest.raises(UsageError, match=r"^--surgery bogus=1: .* takes no 'bogus'") as caught:
+        check_offers([strict.mapping({"bogus": 1})])
+    assert "\n" not in str(caught.value)
 
 
 BENCHMARKS = ROOT / "benchmarks"

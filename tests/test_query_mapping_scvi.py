@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,44 @@ def test_a_class_without_surgery_is_refused_in_one_line():
     with pytest.raises(UsageError, match="LinearSCVI: offers no query mapping") as caught:
         check_offers([spec])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("surgery", "message"),
+    [
+        ({"weight_decai": 0}, "takes no 'weight_decai'; did you mean weight_decay?"),
+        ({"accelerator": "cpu"}, "'accelerator' is set by query mapping itself"),
+        ({"early_stopping": True}, "'early_stopping' is set by query mapping itself"),
+        ({"adata": 1}, "'adata' is set by query mapping itself"),
+        ({"seed": 1}, "'seed' is set by query mapping itself"),
+        ({"max_epochs": 0}, "max_epochs is 0, expected a whole number from 1"),
+        ({"batch_size": True}, "batch_size is True, expected a whole number from 1"),
+        ({"weight_decay": "no"}, "weight_decay is 'no', expected a number from 0"),
+        ({"plan_kwargs": 3}, "plan_kwargs is 3, expected settings like"),
+    ],
+)
+@pytest.mark.parametrize("model", ["scvi.model:TOTALVI", "models:ReconSCVI"])
+def test_settings_that_no_mapping_takes_are_refused_in_one_line(model, surgery, message):
+    (spec,) = parse_models([model])
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        check_offers([spec.mapping(surgery)])
+    ((name, value),) = surgery.items()
+    assert str(caught.value).startswith(f"--surgery {name}={value}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_surgery_training_and_trainer_pass():
+    specs = parse_models(["scvi.model:SCVI", "scvi.model:SCANVI", "scvi.model:TOTALVI"])
+    surgery = {**QUICK, "weight_decay": 0, "freeze_dropout": True, "plan_kwargs": {"lr": 1e-3}}
+    check_offers(spec.mapping({**surgery, "gradient_clip_val": 1.0}) for spec in specs)
+
+
+def test_wrong_settings_of_a_mapping_stop_the_run_before_anything_is_trained(pytester):
+    file = ROOT / "benchmarks" / "test_query_mapping.py"
+    asked = ("--model", "scvi.model:SCVI", "--surgery", "accelerator=cpu")
+    result = pytester.runpytest(file, *asked)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: --surgery accelerator=cpu: *; leave it out"])
 
 
 def test_the_real_cite_seq_cells_map_by_the_command(pytester):

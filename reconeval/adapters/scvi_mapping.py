@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconeval.adapters.scvi import fit, seeded
+from reconeval.errors import UsageError
+from reconeval.filling import check_keywords
+from reconeval.protocols import method_parameters
 from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from anndata import AnnData
@@ -18,9 +22,15 @@ if TYPE_CHECKING:
     from reconeval._typing import FloatArray
     from reconeval.adapters.scvi import ScviModel
 
-__all__ = ["ScviMapped", "ScviMapper"]
+__all__ = ["ScviMapped", "ScviMapper", "check_surgery"]
 
 MAX_EPOCHS = 30
+# What the task sets itself, or what has no meaning where all cells are trained on.
+_RESERVED = (
+    *("adata", "reference_model", "registry", "datamodule", "seed", "logger"),
+    *("accelerator", "device", "devices", "max_steps", "early_stopping", "n_train"),
+    *("train_size", "validation_size", "shuffle_set_split", "external_indexing"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,3 +132,57 @@ class ScviMapper:
         with quiet(), seeded(seed):
             fit(mapped.model, max_epochs=epochs, **options)
         return ScviMapped(mapped, int(mapped.model.trainer.global_step))
+
+
+def check_surgery(cls: type[Any], surgery: Mapping[str, Any], *, where: str) -> None:
+    """Refuse settings of a mapping that would fail once the reference is trained.
+
+    Parameters
+    ----------
+    cls
+        The class of scvi-tools.
+    surgery
+        What `ScviMapper` would get, but for the accelerator.
+    where
+        Begins the message of an error.
+
+    Raises
+    ------
+    UsageError
+        If a setting does not exist, is not the user's to set, or is out of range.
+    """
+    for name in surgery:
+        if name in _RESERVED:
+            msg = f"{where}: {name!r} is set by query mapping itself; leave it out"
+            raise UsageError(msg)
+    takes = [one for one in _parameters(cls) if one.name not in _RESERVED]
+    check_keywords(takes, surgery, where=f"{where}: mapping with {cls.__name__}")
+    for name in ("max_epochs", "batch_size"):
+        number = surgery.get(name, 1)
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            msg = f"{where}: {name} is {number!r}, expected a whole number from 1"
+            raise UsageError(msg)
+    decay = surgery.get("weight_decay", 0.0)
+    if not isinstance(decay, (int, float)) or isinstance(decay, bool) or not decay >= 0:
+        msg = f"{where}: weight_decay is {decay!r}, expected a number from 0"
+        raise UsageError(msg)
+    plan = surgery.get("plan_kwargs", {})
+    if not isinstance(plan, dict):
+        msg = f"{where}: plan_kwargs is {plan!r}, expected settings like {{'lr': 0.001}}"
+        raise UsageError(msg)
+
+
+def _parameters(cls: type[Any]) -> list[inspect.Parameter]:
+    """Return what a mapping takes: own settings, those of surgery, training and its Trainer."""
+    with quiet():
+        import lightning.pytorch as lightning
+        from scvi.train import Trainer
+    own = inspect.signature(ScviMapper.__init__).parameters.values()
+    training = method_parameters(cls, "train") or []
+    found = [one for one in own if one.name in ("max_epochs", "weight_decay")]
+    found += [*(method_parameters(cls, "load_query_data") or []), *training]
+    if any(one.kind is one.VAR_KEYWORD for one in training):  # they are the Trainer's
+        found += method_parameters(Trainer, "__init__") or []
+        found += method_parameters(lightning.Trainer, "__init__") or []
+    named = {one.name: one for one in found if one.kind is not one.VAR_KEYWORD}
+    return list(named.values())

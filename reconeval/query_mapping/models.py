@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconeval._loading import class_of
-from reconeval._settings import parse_settings
+from reconeval._settings import parse_settings, surgery_text
 from reconeval.adapters.scvi import ScviModel
 from reconeval.errors import UsageError
+from reconeval.filling import check_keywords
+from reconeval.protocols import method_parameters
 from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
@@ -46,16 +48,23 @@ def mapping_specs(specs: Sequence[ModelSpec], options: Options) -> list[ModelSpe
 
 
 def check_offers(specs: Iterable[ModelSpec]) -> None:
-    """Refuse classes of scvi-tools without surgery; this imports scvi-tools where there are any.
+    """Refuse what would fail only once the reference is trained.
+
+    That is classes of scvi-tools without surgery, and settings of a mapping that a model does not
+    take. This imports scvi-tools where it is used.
 
     Raises
     ------
     UsageError
-        If scvi-tools gives a class no `load_query_data`.
+        If scvi-tools gives a class no `load_query_data`, or a setting of `--surgery` does not
+        exist, is not the user's to set, or is out of range.
     """
     for spec in specs:
         cls = class_of(spec.factory, where=f"--model {spec.source}")
+        where = surgery_text(spec.surgery)
         if not issubclass(cls, ScviModel):
+            parameters = method_parameters(cls, _METHOD)
+            check_keywords(parameters, spec.surgery, where=f"{where}: {spec.name}.{_METHOD}()")
             continue
         with quiet():
             named = cls.scvi_class()
@@ -63,6 +72,9 @@ def check_offers(specs: Iterable[ModelSpec]) -> None:
             msg = f"--model {spec.source}: offers no query mapping: scvi-tools gives "
             msg += f"{named.__name__} no load_query_data; take SCVI, SCANVI or TOTALVI"
             raise UsageError(msg)
+        from reconeval.adapters.scvi_mapping import check_surgery
+
+        check_surgery(named, spec.surgery, where=where)
 
 
 def mapper_of(model: Any, surgery: Mapping[str, Any], *, accelerator: str = "cpu") -> QueryMapper:
