@@ -47,7 +47,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for name in set(sys.modules) - before:
+    for name in {one for one in sys.modules if one.partition(".")[0] in OWN} - before:
         del sys.modules[name]
 
 
@@ -135,10 +135,31 @@ class TestCode:
             assert code_digest(functools.partial(make)) == code_digest(make)
         assert len(digests) == 4
 
-    def test_of_an_installed_class_is_left_to_the_environment(self):
-        from sklearn.decomposition import NMF, PCA
+    def test_of_an_installed_base_is_left_to_the_environment(self, folder, monkeypatch):
+        monkeypatch.setattr(_sources, "_site_folders", lambda: (folder.resolve(),))
+        write(folder, mine="from base import Base\nclass Mine(Base): pass\n")
+        write(folder, base="class Base: ...\n")
+        first = code_digest(imported(folder))
+        write(folder, base="class Base: a = 1\n")
+        assert code_digest(imported(folder)) == first
 
-        assert code_digest(PCA) == code_digest(NMF)
+    def test_of_an_installed_package_is_all_of_it_but_nothing_of_others(self, folder, monkeypatch):
+        monkeypatch.setattr(_sources, "_site_folders", lambda: (folder.resolve(),))
+        init = "from helper import SCALE\nfrom pkg.part import A\n"
+        write(folder, pkg__model="class Mine: pass\n", helper="SCALE = 1\n", pkg__part="A = 1\n")
+        (folder / "pkg" / "__init__.py").write_text(init)
+        first = code_digest(imported(folder, "pkg.model"))
+        write(folder, helper="SCALE = 2\n")
+        assert code_digest(imported(folder, "pkg.model")) == first
+        write(folder, pkg__part="A = 2\n")
+        assert code_digest(imported(folder, "pkg.model")) != first
+
+    def test_of_an_installed_module_is_that_module(self, folder, monkeypatch):
+        monkeypatch.setattr(_sources, "_site_folders", lambda: (folder.resolve(),))
+        write(folder, mine="class Mine: pass\n")
+        first = code_digest(imported(folder))
+        write(folder, mine="class Mine: a = 1\n")
+        assert code_digest(imported(folder)) != first
 
     def test_of_a_factory_around_an_installed_class_is_its_own(self, folder):
         text = "from sklearn.decomposition import PCA\ndef make() -> PCA:\n    return PCA({})\n"
@@ -181,6 +202,21 @@ class TestVersions:
             digests.add(_sources.environment_digest())
         _sources.environment_digest.cache_clear()
         assert len(digests) == 3
+
+    def test_a_package_that_is_installed_again_changes_it_only_with_its_files(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(_sources, "_site_folders", lambda: (tmp_path,))
+        about = tmp_path / "mine-1.0.dist-info"
+        about.mkdir()
+        digests = []
+        for code, script in (("1", "a"), ("2", "a"), ("2", "b")):
+            lines = f"mine.py,sha256={code},9\n../../../bin/mine,sha256={script},9\n"
+            (about / "RECORD").write_text(lines)
+            _sources.environment_digest.cache_clear()
+            digests.append(_sources.environment_digest())
+        _sources.environment_digest.cache_clear()
+        assert digests[0] != digests[1] == digests[2]
 
     @pytest.mark.parametrize(("name", "changes"), [("runs.py", True), ("cells.h5ad", False)])
     def test_a_changed_file_of_reconeval_changes_the_harness(

@@ -9,6 +9,7 @@ import re
 import site
 import sys
 import sysconfig
+from contextlib import suppress
 from functools import cache, partial
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -18,7 +19,7 @@ from reconeval._loading import class_of
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from importlib.machinery import ModuleSpec
 
 __all__ = ["UnknownCodeError", "code_digest", "environment_digest", "harness_digest"]
@@ -39,19 +40,31 @@ class UnknownCodeError(Exception):
 
 @cache
 def environment_digest() -> str:
-    """Return a digest of Python, the platform and every installed distribution with its version.
+    """Return a digest of Python, the platform and every installed distribution.
 
-    All of them, since what a model imports may import anything.
+    All of them, since what a model imports may import anything. A distribution is told by its
+    version and by its list of files with their checksums: a package that was changed and installed
+    again may have kept its version.
     """
     names = {
-        path.name
+        f"{path.name} {_installed_files(path)}"
         for folder in _site_folders()
         for pattern in ("*.dist-info", "*.egg-info")
         for path in folder.glob(pattern)
         if not path.name.startswith("reconeval-")
     }
     about = [sys.version, platform.system(), platform.machine(), *sorted(names)]
-    return hashlib.sha256("\n".join(about).encode()).hexdigest()
+    return _hash("\n".join(about).encode())
+
+
+def _installed_files(folder: Path) -> str:
+    """Return a digest of what a distribution installed, empty where it left no list."""
+    try:
+        lines = (folder / "RECORD").read_bytes().splitlines()
+    except OSError:
+        return ""
+    # Scripts begin with the path of this very environment, and tell nothing of the code.
+    return _hash(b"\n".join(sorted(line for line in lines if not line.startswith(b".."))))
 
 
 @cache
@@ -72,20 +85,30 @@ def code_digest(target: Any) -> str:
     Returns
     -------
     A digest of the files of its module and those of its bases, of all modules in the same
-    package, and of what these import, as far as none of them is installed. Installed packages
-    are told apart by `environment_digest`, reconeval's own code by `harness_digest`.
+    package, and of what these import. Of what is installed, only the target's own package is
+    among them; others are told apart by `environment_digest`, reconeval's own code by
+    `harness_digest`.
 
     Raises
     ------
     UnknownCodeError
         If a module has no source file, such as `__main__`.
     """
-    todo = [path for module in _modules_of(target) for path in _source_of(module)]
+    targets = list(_targets_of(target))
+    own = {_module_of(one).partition(".")[0] for one in targets}
+    modules = {module for one in targets for module in _modules_of(one)}
+    todo = [path for module in modules for path in _source_of(module)]
     found: dict[Path, bytes] = {}
     packages: set[Path] = set()
+    asked: set[str] = set()
+    seen: set[Path] = set()
     while todo:
-        path = todo.pop().resolve()
-        if path in found or _covered(path):
+        named = todo.pop()
+        if named in seen:
+            continue
+        seen.add(named)
+        path = named.resolve()
+        if path in found or _covered(path, own):
             continue
         try:
             found[path] = path.read_bytes()
@@ -97,24 +120,33 @@ def code_digest(target: Any) -> str:
             packages.add(package)
             todo += [one for one in _files_below(package) if one.suffix == ".py"]
         if path.suffix == ".py":
-            todo += _imported(path, found[path])
+            todo += _imported(path, found[path], own, asked)
     labels = {path: _label(path, _package_of(path) or path.parent) for path in found}
     # Two files of one name in two folders are both told.
     return _digest_of({f"{labels[path]} {_hash(text)}": text for path, text in found.items()})
 
 
-def _modules_of(target: Any) -> set[str]:
+def _targets_of(target: Any) -> Iterator[Any]:
+    """Yield a class or function, and the classes that it makes or stands around."""
     while isinstance(target, partial):
         target = target.func
-    modules = {str(getattr(target, "__module__", None))}
+    yield target
     if isinstance(target, type):
-        modules |= {base.__module__ for base in target.__mro__}
         wrapped = getattr(target, "make", None)  # what an adapter stands around
-        return modules | (_modules_of(wrapped) if callable(wrapped) else set())
-    try:
-        return modules | _modules_of(class_of(target, where=""))
-    except UsageError:
-        return modules
+        if callable(wrapped):
+            yield from _targets_of(wrapped)
+        return
+    with suppress(UsageError):
+        yield from _targets_of(class_of(target, where=""))
+
+
+def _module_of(target: Any) -> str:
+    return str(getattr(target, "__module__", None))
+
+
+def _modules_of(target: Any) -> set[str]:
+    bases = target.__mro__ if isinstance(target, type) else ()
+    return {_module_of(target), *(base.__module__ for base in bases)}
 
 
 def _source_of(module: str) -> Iterator[Path]:
@@ -132,8 +164,11 @@ def _source_of(module: str) -> Iterator[Path]:
     yield path
 
 
-def _imported(path: Path, source: bytes) -> Iterator[Path]:
-    """Yield the files of the modules that a file imports anywhere, its functions included."""
+def _imported(path: Path, source: bytes, own: set[str], asked: set[str]) -> Iterator[Path]:
+    """Yield the files of the modules that a file imports anywhere, its functions included.
+
+    Modules that were asked for before are left out, and new ones added to `asked`.
+    """
     # Ten times faster than a syntax tree, and as good for what only has to find too much.
     for found in _IMPORT.finditer(source.decode(errors="replace")):
         module, names = found["module"] or "", _names_in(found["names"])
@@ -143,8 +178,10 @@ def _imported(path: Path, source: bytes) -> Iterator[Path]:
             for name in names:
                 yield from _beside(folder, [*base.split("."), name])
         else:
-            for name in names:
-                yield from _resolved(f"{module}.{name}" if module else name)
+            full = {f"{module}.{name}" if module else name for name in names} - asked
+            asked |= full
+            for name in full:
+                yield from _resolved(name, own)
 
 
 def _names_in(text: str) -> list[str]:
@@ -153,7 +190,7 @@ def _names_in(text: str) -> list[str]:
     return [words[0] for one in listed if (words := one.split())]
 
 
-def _resolved(name: str) -> Iterator[Path]:
+def _resolved(name: str, own: set[str]) -> Iterator[Path]:
     """Yield the files of a module and the packages that it is in, as far as they are not covered.
 
     Nothing is imported for it, except reconeval for one of its models.
@@ -171,7 +208,7 @@ def _resolved(name: str) -> Iterator[Path]:
     while spec is not None:
         if spec.origin is not None and spec.has_location:
             path = Path(spec.origin)
-            if _covered(path.resolve()):
+            if _covered(path.resolve(), own):
                 return
             yield path
         if not rest or spec.submodule_search_locations is None:
@@ -213,11 +250,17 @@ def _files_below(folder: Path) -> Iterator[Path]:
             yield path.resolve()
 
 
-def _covered(path: Path) -> bool:
-    """Whether another digest tells a change of a file: of a package, of Python, or of reconeval."""
+def _covered(path: Path, own: Container[str] = ()) -> bool:
+    """Whether another digest tells a change of a file: of a package, of Python, or of reconeval.
+
+    Installed packages that are named in `own` are not covered.
+    """
     if path.is_relative_to(_HARNESS):
         return True
-    return any(path.is_relative_to(folder) for folder in _installed_folders())
+    for folder in _site_folders():
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).parts[0].partition(".")[0] not in own
+    return any(path.is_relative_to(folder) for folder in _standard_folders())
 
 
 @cache
@@ -233,9 +276,8 @@ def _site_folders() -> tuple[Path, ...]:
 
 
 @cache
-def _installed_folders() -> tuple[Path, ...]:
-    standard = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
-    return (*_site_folders(), *standard)
+def _standard_folders() -> tuple[Path, ...]:
+    return tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 
 
 def _label(path: Path, folder: Path) -> str:
