@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from reconeval.adapters.scvi import ScviModel, check_package
 from reconeval.errors import UsageError
 from reconeval.quiet import quiet
@@ -177,7 +179,8 @@ class ReconMLSCVI(ScviModel):
         Of the counts: `zinb`, `nb` or `poisson`.
     prior_library_log_mean, prior_library_log_var
         Mean and variance of the log library size over the genes of the data, one number or one
-        per batch in the order of their names; default those of the cells of each batch.
+        per batch in the order of their names; default those of the cells of each batch. Batches
+        that surgery adds get those of their cells, or the one number.
     n_samples
         Draws from each cell's posterior that are decoded and averaged; 0 decodes its mean.
     rule
@@ -237,6 +240,15 @@ class ReconMLSCVI(ScviModel):
         with quiet():
             from ._scvi_classes import MLSCVI
         return MLSCVI
+
+    def _check_built(self, model: Any) -> None:
+        n_batches = model.summary_stats.n_batch  # surgery adds batches, whose priors are measured
+        for word in ("prior_library_log_mean", "prior_library_log_var"):
+            n_given = np.size(self.settings[word])
+            if self.settings[word] is not None and n_given not in {1, n_batches}:
+                msg = f"{self._name}: {word} has {n_given} values for {n_batches} batches, "
+                msg += "expected one number or one per batch"
+                raise UsageError(msg)
 
 
 def _check_free(fixed: Mapping[str, str], settings: Mapping[str, Any], *, name: str) -> None:

@@ -129,6 +129,18 @@ def test_mlscvi_takes_priors_of_the_library_size(cells):
         trained(ReconMLSCVI, cells, prior_library_log_mean=[5.0, 6.0])
 
 
+def test_priors_are_for_all_batches_of_the_reference(cells):
+    train = cells[0].copy()
+    train.obs["batch"] = np.resize(["a", "b", "c"], train.n_obs)
+    for word in ("prior_library_log_mean", "prior_library_log_var"):
+        model = ReconMLSCVI(**SMALL, **{word: [5.0, 6.0]})
+        with pytest.raises(UsageError, match=rf"{word} has 2 values for 3 batches, expected one"):
+            model.train(train, batch_key="batch", max_epochs=1)
+    model = ReconMLSCVI(**SMALL, prior_library_log_mean=[5.0, 6.0, 7.0])
+    model.train(train, batch_key="batch", max_epochs=1)
+    assert model.module.library_log_means.tolist() == [[5.0, 6.0, 7.0]]
+
+
 def test_mlscvi_beats_the_mean_only_since_its_library_size_starts_at_the_prior(cells, monkeypatch):
     """With scvi-tools' start at 0 batch normalisation leaves it far off on held-out cells."""
     from reconeval.models import _scvi_classes
@@ -141,7 +153,7 @@ def test_mlscvi_beats_the_mean_only_since_its_library_size_starts_at_the_prior(c
     assert mse(from_zero, cells[2]) > 1.1 * mse(started, cells[2])
 
 
-def test_surgery_extends_the_priors_and_leaves_the_reference_as_it_is(cells):
+def test_surgery_extends_the_priors_and_leaves_the_reference_as_it_is(cells, tmp_path):
     train, val, test = (part.copy() for part in cells)
     for part, names in ((train, ["a", "b"]), (val, ["a", "b"]), (test, ["c"])):
         part.obs["batch"] = np.resize(names, part.n_obs)
@@ -155,6 +167,9 @@ def test_surgery_extends_the_priors_and_leaves_the_reference_as_it_is(cells):
         assert query.module.n_batch == 3
         if priors:
             assert query.module.library_log_means[0, :2].tolist() == [5.0, 6.0]
+            query.save(tmp_path / "query")
+            again = cls.load(tmp_path / "query")
+            np.testing.assert_allclose(again.predict(test), query.predict(test), atol=1e-6)
         np.testing.assert_allclose(query.get_latent_representation(val), before, atol=1e-5)
         assert np.isfinite(query.predict(test)).all()
         np.testing.assert_array_equal(model.get_latent_representation(val), before)

@@ -86,6 +86,9 @@ class ScviBase:
     def _layer(self) -> str | None:
         return None if self.layer == "X" else self.layer
 
+    def _check_built(self, model: Any) -> None:
+        """Refuse a model of scvi-tools that is about to be trained; a subclass says when."""
+
     def _trained(self) -> Any:
         if self.model is None:
             msg = f"{self._name} is not trained: call train(adata) first"

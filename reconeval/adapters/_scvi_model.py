@@ -117,6 +117,7 @@ class ScviModel(ScviBase):
             cls = _own(self._cls)
             setup(cls, cells, layer=self._layer, batch_key=batch_key, labels_key=cell_type_key)
             model = cls(cells, **self.settings)
+            self._check_built(model)
             fit(
                 model,
                 n_train=adata.n_obs,
