@@ -181,7 +181,9 @@ class _Benchmarks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
-        output_json["reconeval"] = self.session.document()
+        from reconeval import documents
+
+        output_json["reconeval"] = documents.document(self.session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -189,6 +191,8 @@ class _Benchmarks:
             self.session.cache.trim()
         if hasattr(self.config, "workerinput"):  # an xdist worker; the controller has all rows
             return
+        from reconeval import documents
+
         run = self.session
         finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         stopped = session.shouldstop or session.shouldfail or not finished
@@ -200,10 +204,10 @@ class _Benchmarks:
             run.thresholds.write()
             failed = True
         if run.options.results is not None and run.rows:
-            run.write_results()
-            self.plots = run.write_plots()
+            documents.write_results(run)
+            self.plots = documents.write_plots(run)
         if run.options.report is not None and run.rows:
-            run.write_report()
+            documents.write_report(run)
         if failed and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -13,21 +13,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reconeval import gate
+from reconeval._asked import asked_metrics
 from reconeval.cases.making import Cases
 from reconeval.controls import Controls
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
-from reconeval.errors import UsageError
-from reconeval.gate._saved import saved_of
 from reconeval.places import decoded_name, find_embedding, find_places, task_of_run
 from reconeval.reference import Reference
-from reconeval.report.html import check_report_path, write_report
-from reconeval.rows import KEY, SCHEMA, Row, check_results_path, latest, write_results
+from reconeval.report.html import check_report_path
+from reconeval.rows import Row, check_results_path, latest
 from reconeval.thresholds import Thresholds, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from reconeval.cache import Cache
     from reconeval.cases import Case
@@ -59,6 +57,8 @@ class Session:
         Pairs of dataset id and split name.
     tolerances
         Per metric, how much worse than the baseline it may be.
+    metric_names
+        The metrics of this run, in the registry's order.
     thresholds
         Floors and bands.
     gate
@@ -86,6 +86,7 @@ class Session:
     specs: dict[str, ModelSpec] = field(init=False)
     places: list[tuple[str, str]] = field(init=False)
     tolerances: dict[str, Tolerance] = field(init=False)
+    metric_names: tuple[str, ...] = field(init=False)
     thresholds: Thresholds = field(init=False)
     gate: Gate | None = field(init=False)
     baseline: Mapping[tuple[str, ...], Row] = field(init=False)
@@ -117,7 +118,7 @@ class Session:
         self.places, sources = find_places(options, self.task)
         self._cases = Cases(self.task, options, sources, embedding)
         self.tolerances = gate.read_tolerances(options.tolerances)
-        self._check_metrics()
+        self.metric_names = asked_metrics(options, self.task, self.tolerances)
         self.thresholds = Thresholds.read(options.thresholds)
         if options.update_thresholds:
             self.thresholds.check_writable()
@@ -140,44 +141,6 @@ class Session:
 
             self.cache = Cache(options, self.specs.values(), self.reference)
             self.controls = Controls(self.cache.store)
-
-    def _check_metrics(self) -> None:
-        from reconeval.runs import metric_names
-
-        known = metric_names(self.task)
-        for option, names in (
-            ("--metrics", self.options.metrics),
-            ("--metric-compare-fail", self.tolerances),
-        ):
-            for name in names:
-                family = find(name).family
-                if name not in known and (family != "cost" or option == "--metrics"):
-                    msg = f"{option} {name}: a {family} metric, which test_metrics does not score"
-                    raise UsageError(msg)
-        families = dict.fromkeys(find(name).family for name in known)
-        for asked in self.options.families:
-            if asked not in families:
-                msg = f"--metric-family {asked}: unknown, expected one of {', '.join(families)}"
-                raise UsageError(msg)
-        if not self.metric_names:
-            msg = "--metrics and --metric-family leave no metric; drop one of the two"
-            raise UsageError(msg)
-        for name in self.tolerances:
-            if name not in self.metric_names and find(name).family != "cost":
-                msg = f"--metric-compare-fail {name}: not among the metrics that this run scores"
-                raise UsageError(msg)
-
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """The metrics of this run, in the registry's order."""
-        from reconeval.runs import metric_names
-
-        names, families = self.options.metrics, self.options.families
-        return tuple(
-            name
-            for name in metric_names(self.task)
-            if (not names or name in names) and (not families or find(name).family in families)
-        )
 
     def case(self, dataset: str, split: str) -> Case:
         """Return the prepared case, loaded on first use.
@@ -348,6 +311,11 @@ class Session:
         )
         return [row for row in rows if not restricted or row.metric in wanted]
 
+    @property
+    def seconds(self) -> float:
+        """How long the run has lasted."""
+        return time.time() - self._start
+
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, machine and command line of this run."""
@@ -371,44 +339,3 @@ class Session:
             return place, models.index(row.model), metrics.index(row.metric)
 
         return sorted(latest(self.rows), key=position)
-
-    def document(self) -> Mapping[str, Any]:
-        """Return what goes into the benchmark JSON under `reconeval`."""
-        run = {**self.environment, "duration_s": round(time.time() - self._start, 3)}
-        run["reference_seconds"] = self.reference.seconds
-        return {
-            "schema": SCHEMA,
-            "run": run,
-            "rows": [row.to_dict() for row in self.sorted_rows()],
-            "metric_seconds": {" ".join(key): s for key, s in self.metric_seconds.items()},
-            "replicates": [
-                {**dict(zip(KEY, row.key, strict=True)), **self.replicates[row.key].to_dict()}
-                for row in self.sorted_rows()
-                if row.key in self.replicates
-            ],
-            "material": self.material.to_dict(),
-        }
-
-    def write_plots(self) -> list[Path]:
-        """Draw what was swept, beside the results; returns the files, none without `--sweep`."""
-        if self.options.results is None or not self.options.sweeps:
-            return []
-        from reconeval.report.sweep import write_plots
-
-        return write_plots(self.sorted_rows(), self.options.results)
-
-    def write_results(self) -> None:
-        """Write the tidy table where the user asked for it."""
-        if self.options.results is not None:
-            document = self.document()
-            write_results(
-                self.options.results,
-                self.sorted_rows(),
-                document["run"],
-                further={name: document[name] for name in ("replicates", "material")},
-            )
-
-    def write_report(self) -> None:
-        """Write the HTML report where the user asked for it."""
-        if self.options.report is not None:
-            write_report(self.options.report, [saved_of(self.document(), "this run")])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from reconeval.documents import document, write_results
 from reconeval.errors import UsageError
 from reconeval.intervals import Replicates
 from reconeval.options import Options
@@ -85,10 +86,10 @@ def test_they_travel_with_the_row_into_document_and_results(tmp_path, make_row):
         when="call", outcome="passed", user_properties=[(ROW, json.dumps(content))]
     )
     hooks.pytest_runtest_logreport(report)
-    session.write_results()
+    write_results(session)
     written = json.loads((tmp_path / "out.json").read_text())
-    for document in (session.document(), written):
-        (entry,) = document["replicates"]
+    for found in (document(session), written):
+        (entry,) = found["replicates"]
         assert (entry["model"], entry["dataset"], entry["split"], entry["metric"]) == row.key
         back = Replicates.from_dict(entry)
         np.testing.assert_array_equal(back.values, replicates().values)
