@@ -38,6 +38,7 @@ MODELS = {
     "recon": f"models:ReconSCVI?{SMALL}&{LAYERS}&encode_covariates=true",
     "proteins": f"scvi.model:TOTALVI?{SMALL}&{LAYERS}&n_layers_encoder=2&n_layers_decoder=2",
 }
+LIBRARY = {"library": f"models:ReconMLSCVI?{SMALL}&{LAYERS}&encode_covariates=true"}
 MAPPED = [name for name in MODELS if name != "default"]  # query training moves their queries
 QUICK = {"max_epochs": 5, "batch_size": 16}
 
@@ -72,7 +73,7 @@ def references(case):
 
     def get(name):
         if name not in models:
-            (spec,) = parse_models([MODELS[name]])
+            (spec,) = parse_models([(MODELS | LIBRARY)[name]])
             models[name], _ = trained(spec, case, 0)
         return models[name]
 
@@ -114,6 +115,12 @@ def test_batch_normalisation_of_the_decoder_moves_what_the_reference_decodes_to(
     assert check(mappings("default")).value > 1e-3
     assert check(mappings("default", freeze_batchnorm_decoder=True)).value <= MOST_DIFFERENCE
     assert check(mappings("scarches")).value <= MOST_DIFFERENCE
+
+
+def test_the_encoder_of_the_library_size_moves_it_without_any_batch_normalisation(mappings):
+    trainings = mappings("library")
+    assert CHECKS["reference_drift"](trainings).value <= MOST_DIFFERENCE
+    assert CHECKS["reference_reconstruction_drift"](trainings).value > 1e-3
 
 
 def test_an_encoder_that_is_frozen_whole_leaves_the_recipe_no_say(mappings):
