@@ -48,7 +48,7 @@ def read_sweeps(texts: Sequence[str]) -> tuple[dict[str, str], ...]:
         if key in axes:
             msg = f"{where}: {key} is swept twice; write all its values into one --sweep"
             raise UsageError(msg)
-        axes[key] = _distinct([value.strip() for value in pairs(values, where)], where)
+        axes[key] = _distinct([value.strip() for value in pairs(values, where)], key, where)
     grid = itertools.product(*axes.values())
     found = tuple(dict(zip(axes, point, strict=True)) for point in itertools.islice(grid, MOST + 1))
     if len(found) > MOST:
@@ -107,13 +107,19 @@ def swept_of(typed: str) -> tuple[str, dict[str, str]]:
     return model, {key: value.partition(" --")[0] for key, value in found.items()}
 
 
-def _distinct(values: list[str], where: str) -> list[str]:
+def _distinct(values: list[str], key: str, where: str) -> list[str]:
+    """Return the texts of values; no two may be one value, or look like one in a model's id."""
     if "" in values:
         msg = f"{where}: a value is missing between two commas"
         raise UsageError(msg)
+    read = [parse_settings(f"{key}={value}", where=where) for value in values]
     names = [shown(value) for value in values]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            msg = f"{where}: {values[number]} is given twice; keep one"
-            raise UsageError(msg)
+    for number, (value, name) in enumerate(zip(read, names, strict=True)):
+        for other in range(number):
+            if value == read[other] or name == names[other]:
+                msg = f"{where}: {values[number]} "
+                same = values[number] == values[other]
+                msg += "is given twice" if same else f"is the same value as {values[other]}"
+                msg += "; keep one"
+                raise UsageError(msg)
     return values
