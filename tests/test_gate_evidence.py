@@ -83,10 +83,12 @@ class TestCells:
             {"resamples": [0.5, 0.6, math.nan, math.nan]},
         ],
     )
-    def test_without_pairs_the_intervals_decide_or_nothing_does(self, other):
+    def test_without_pairs_the_intervals_decide_or_the_seeds_do(self, other):
         given_ = {"resamples": [0.5, 0.6, 0.5, 0.6], **other}
         old, new = scored([0.5, 0.5], resamples=[0.5, 0.6, 0.5, 0.6]), scored([0.6, 0.6], **given_)
-        assert weigh(new, old) is None
+        alone = weigh(new, old)
+        assert alone.sampling.error == 0
+        assert "over seeds alone" in alone.how
         bounds = {"ci_low": 0.4, "ci_high": 0.6, "ci_method": "bootstrap over cells and seeds (2)"}
         old, new = (replace(old[0], **bounds), old[1]), (replace(new[0], **bounds), new[1])
         found = weigh(new, old)

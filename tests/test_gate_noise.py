@@ -97,7 +97,7 @@ def failing(old, new):
     saved = SavedRun(
         name="old",
         rows={one.row.key: one.row for one in old},
-        replicates={one.row.key: one.replicates for one in old},
+        replicates={one.row.key: one.replicates for one in old if one.replicates},
     )
     gate = Gate(saved, fail_on_regression=True)
     return [one.row.metric for one in new if gate.outcome(one.row, lambda: new).fails]
@@ -118,6 +118,18 @@ def runs():
 def test_the_same_model_with_other_seeds_seldom_fails(runs):
     alarms = [failing(old, new) for old, new in itertools.pairwise(runs)]
     assert sum(map(bool, alarms)) <= 0.05 * N_PAIRS
+
+
+def test_without_resamples_the_same_model_seldom_fails_either(runs):
+    bare = [[Scored(one.row) for one in some] for some in runs]
+    alarms = [failing(old, new) for old, new in itertools.pairwise(bare)]
+    assert sum(map(bool, alarms)) <= 0.05 * N_PAIRS
+
+
+def test_without_resamples_a_much_worse_model_is_caught(runs):
+    rng = np.random.default_rng(4)
+    for old in runs[:5]:
+        assert failing([Scored(one.row) for one in old], [Scored(one.row) for one in run(rng, 0.6)])
 
 
 def test_ten_per_cent_more_noise_is_caught(runs):

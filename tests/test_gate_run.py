@@ -122,19 +122,30 @@ class TestVerdicts:
         assert found.fails
         assert "(allowed 0.01)" in found.message
 
-    def test_rows_without_resamples_and_intervals_are_held_to_the_seeds_spread(self):
+    def test_without_resamples_and_intervals_the_seeds_alone_are_tested(self):
         def bare(value, low, high):
             row = replace(ROW, metric="mse", value=value, low=low, high=high, seeds=3, negative=1.0)
             return [Scored(row)]
 
         old = bare(0.5, 0.48, 0.53)
-        assert not outcomes(old, bare(0.54, 0.54, 0.54))["mse"].fails
-        found = outcomes(old, bare(0.56, 0.56, 0.56))["mse"]
+        assert not outcomes(old, bare(0.54, 0.52, 0.56))["mse"].fails
+        found = outcomes(old, bare(0.60, 0.58, 0.62))["mse"]
         assert found.fails
-        assert "allowed 0.05, by the spread over seeds alone" in found.message
-        one_seed = [Scored(replace(old[0].row, seeds=1, low=0.5, high=0.5))]
-        assert not outcomes(one_seed, bare(0.61, 0.61, 0.61))["mse"].fails
-        assert outcomes(one_seed, bare(0.63, 0.63, 0.63))["mse"].fails
+        assert "over seeds alone, 3 and 3 seeds; counts from 0.01" in found.message
+
+        def one_seed(value):
+            return [Scored(replace(bare(value, value, value)[0].row, seeds=1))]
+
+        assert not outcomes(one_seed(0.5), one_seed(0.53))["mse"].fails
+        found = outcomes(one_seed(0.5), one_seed(0.6))["mse"]
+        assert found.fails
+        assert "1 and 1 seeds, whose spread is assumed" in found.message
+
+    def test_a_row_that_was_not_weighed_cannot_be_told(self):
+        gate = Gate(saved([scored("mse", 0.5)]), fail_on_regression=True)
+        found = gate.outcome(scored("mse", 0.9).row, list)
+        assert (found.word, found.fails, found.p) == ("same", False, None)
+        assert "nothing tells whether by chance" in found.message
 
 
 class TestCorrection:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from reconeval.gate._evidence import least_effect, spread_of
+from reconeval.gate._evidence import least_effect
 
 if TYPE_CHECKING:
     from reconeval.gate._chance import Evidence
@@ -158,8 +158,7 @@ def decide(
     row, baseline, metric
         As for `compare`.
     evidence
-        The loss and its noise; None where no resample or interval tells the noise. Then the
-        baseline's spread over seeds stands for it, as with a tolerance, or an assumed one.
+        The loss and its noise; None where the metric was not weighed, and nobody can tell.
     gated
         Whether the build fails where the row is worse.
     beyond_chance
@@ -172,13 +171,11 @@ def decide(
     was, now = baseline.value, row.value
     loss = metric.badness(now) - metric.badness(was)
     least = max(least_effect(row, baseline, metric), _rounding(was, now))
+    real = evidence is not None and beyond_chance and abs(loss) > least
     if evidence is None:
-        allowed = max(least, spread_of(row, baseline, metric))
-        real, how = abs(loss) > allowed, "spread over seeds alone"
-        noise = f"allowed {allowed:.3g}, by the {how}"
+        noise = how = "nothing tells whether by chance"
     else:
-        allowed, real, how = least, beyond_chance and abs(loss) > least, evidence.how
-        low, high = evidence.interval
+        how, (low, high) = evidence.how, evidence.interval
         noise = f"95 % interval {low:.3g} to {high:.3g}, {how}; counts from {least:.2g}"
     word: Word = "same" if not real else "worse" if loss > 0 else "better"
     message = f"{row.where}: {was:.4g} -> {now:.4g}"
@@ -192,6 +189,6 @@ def decide(
         loss=loss,
         interval=evidence.interval if evidence else None,
         p=evidence.p_worse if evidence else None,
-        severity=loss / allowed,
+        severity=loss / least,
         how=how,
     )

@@ -3,7 +3,7 @@
 The noise of a difference has two sources. The test cells are a sample: where both runs kept the
 metric's values in the same resamples, the spread of the difference over the resamples tells this
 part, free of what both share; else the two 95 % intervals do. And another seed gives another
-model: the spread over seeds tells this part.
+model: the spread over seeds tells this part, and all of it where nothing is known of the cells.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row
 
-__all__ = ["LEAST_SHARE", "SEED_SHARE", "evidence", "least_effect", "spread_of"]
+__all__ = ["LEAST_SHARE", "SEED_SHARE", "evidence", "least_effect"]
 
 # Of the way from the negative control to the best value: losses below it are not worth a failure.
 LEAST_SHARE = 0.01
@@ -65,13 +65,6 @@ def least_effect(row: Row, baseline: Row, metric: Metric) -> float:
     return LEAST_SHARE * way(row, baseline, metric)
 
 
-def spread_of(row: Row, baseline: Row, metric: Metric) -> float:
-    """Return the baseline's highest minus lowest value over seeds; of one seed what is assumed."""
-    if baseline.seeds > 1:
-        return baseline.high - baseline.low
-    return 4 * _assumed(row, baseline, metric)  # two standard deviations to either side
-
-
 def _assumed(row: Row, baseline: Row, metric: Metric) -> float:
     """Return the standard deviation over seeds that is assumed where no run tells it."""
     group = metric.name.partition("_")[0]
@@ -84,7 +77,7 @@ def evidence(
     metric: Metric,
     replicates: Replicates | None,
     base_replicates: Replicates | None,
-) -> Evidence | None:
+) -> Evidence:
     """Weigh the difference of two rows of the same metric, dataset and split.
 
     Parameters
@@ -98,19 +91,22 @@ def evidence(
 
     Returns
     -------
-    The loss and its noise; None where neither resamples nor intervals tell what the test cells
-    add to it.
+    The loss and its noise. Where neither resamples nor intervals tell what the test cells add to
+    it, that of the seeds alone: both runs are scored on the same cells, so it is all that moves
+    an unchanged model.
     """
     loss = metric.badness(row.value) - metric.badness(baseline.value)
     new, old = _of_seeds(metric, row, replicates), _of_seeds(metric, baseline, base_replicates)
     seeds = _between_seeds(new, old, _assumed(row, baseline, metric))
-    sampling = _paired(metric, replicates, base_replicates) or _of_seeds_alone(row, baseline)
+    sampling = _paired(metric, replicates, base_replicates)
     if sampling is not None:
         return Evidence(loss, sampling, seeds)
     sampling = _by_intervals(row, baseline, erratic=_erratic(new, old))
-    if sampling is not None and min(new.n, old.n) > 1:  # such intervals hold the seeds' spread
+    if sampling is None:
+        return Evidence(loss, Noise(0.0, math.inf, "over seeds alone"), seeds)
+    if min(new.n, old.n) > 1:  # such intervals hold the seeds' spread
         seeds = Noise(0.0, math.inf, seeds.how)
-    return None if sampling is None else Evidence(loss, sampling, seeds)
+    return Evidence(loss, sampling, seeds)
 
 
 def _paired(metric: Metric, new: Replicates | None, old: Replicates | None) -> Noise | None:
@@ -132,15 +128,10 @@ def _paired(metric: Metric, new: Replicates | None, old: Replicates | None) -> N
     return Noise(math.sqrt(few * losses.var(ddof=1)), units - 1, how)
 
 
-def _of_seeds_alone(row: Row, baseline: Row) -> Noise | None:
-    """Return no noise of cells where the intervals of both rows know none either."""
-    if all(one.seeds > 1 and one.ci_method.startswith("over seeds") for one in (row, baseline)):
-        return Noise(0.0, math.inf, "over seeds alone")
-    return None
-
-
 def _by_intervals(row: Row, baseline: Row, *, erratic: bool) -> Noise | None:
-    """Return the noise of a difference of two values whose 95 % intervals are known."""
+    """Return the noise of a difference of two values, None unless both 95 % intervals tell it."""
+    if all(one.seeds > 1 and one.ci_method.startswith("over seeds") for one in (row, baseline)):
+        return None  # such intervals know nothing of the cells
     widths = []
     for one in (row, baseline):
         if one.ci_low is None or one.ci_high is None:

@@ -153,7 +153,7 @@ class Gate:
                 metric = find(peer.metric)
                 kept = self.baseline.replicates.get(peer.key)
                 known = evidence(peer, base, metric, replicates, kept)
-                if known is None or math.isnan(known.loss):
+                if math.isnan(known.loss):
                     continue
                 found[peer.metric] = known
                 if peer.metric not in self.tolerances and _informative(peer, base):
