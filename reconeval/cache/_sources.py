@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["UnknownCodeError", "code_digest", "environment_digest", "harness_digest"]
 
 _HARNESS = Path(__file__).resolve().parents[1]
-_MODELS = "reconeval.models"  # in a checkout a folder beside the harness
+_MODELS = "models"  # reconeval.models, in a checkout a folder beside the harness
 _DATA = {".h5ad", ".safetensors"}  # frozen datasets have a checksum of their own
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<module>[.\w]+)[ \t]+)?import\b[ \t]*(?P<names>\([^)]*\)|[^\n;]+)",
@@ -69,9 +69,18 @@ def _installed_files(folder: Path) -> str:
 
 @cache
 def harness_digest() -> str:
-    """Return a digest of the files of reconeval: its code, gene sets and tables."""
-    paths = (path for path in _files_below(_HARNESS) if path.suffix not in _DATA)
-    return _digest_of({_label(path, _HARNESS): path.read_bytes() for path in paths})
+    """Return a digest of the files of reconeval: its code, reference models, gene sets, tables."""
+    paths = (path for folder in _own_folders(_HARNESS) for path in _files_below(folder))
+    code = (path for path in paths if path.suffix not in _DATA)
+    return _digest_of({_label(path, _HARNESS.parent): path.read_bytes() for path in code})
+
+
+@cache
+def _own_folders(harness: Path) -> tuple[Path, ...]:
+    """Return where reconeval's own code lies, that of the reference models included."""
+    beside = harness.parent / _MODELS
+    installed = (harness / _MODELS).is_dir() or not (beside / "__init__.py").is_file()
+    return (harness,) if installed else (harness, beside)
 
 
 def code_digest(target: Any) -> str:
@@ -191,14 +200,9 @@ def _names_in(text: str) -> list[str]:
 
 
 def _resolved(name: str, own: set[str]) -> Iterator[Path]:
-    """Yield the files of a module and the packages that it is in, as far as they are not covered.
-
-    Nothing is imported for it, except reconeval for one of its models.
-    """
+    """Yield the files of a module and its packages that are not covered; imports nothing."""
     first, *rest = name.split(".")
-    if name.startswith(f"{_MODELS}."):
-        first, rest = _MODELS, rest[1:]
-    elif first in sys.stdlib_module_names or first == "reconeval":
+    if first in sys.stdlib_module_names or first == "reconeval":
         return
     try:
         spec = importlib.util.find_spec(first)
@@ -255,7 +259,7 @@ def _covered(path: Path, own: Container[str] = ()) -> bool:
 
     Installed packages that are named in `own` are not covered.
     """
-    if path.is_relative_to(_HARNESS):
+    if any(path.is_relative_to(folder) for folder in _own_folders(_HARNESS)):
         return True
     for folder in _site_folders():
         if path.is_relative_to(folder):
