@@ -67,7 +67,11 @@ class Finding:
 
 
 def compare_runs(
-    old: SavedRun, new: SavedRun, *, tolerances: Mapping[str, Tolerance] | None = None
+    old: SavedRun,
+    new: SavedRun,
+    *,
+    tolerances: Mapping[str, Tolerance] | None = None,
+    partial: bool = False,
 ) -> list[Finding]:
     """Compare two saved runs by the rules of `--fail-on-regression`.
 
@@ -77,11 +81,13 @@ def compare_runs(
         The runs.
     tolerances
         Metrics with a bound of their own.
+    partial
+        Whether the new run was asked for some models, datasets and splits alone.
 
     Returns
     -------
     One finding per row of the new run and per lost one, the worst first. Lost is a row of the old
-    run whose model, dataset and split the new run has.
+    run that the new one lacks; of a partial one only where it has the model, dataset and split.
 
     Raises
     ------
@@ -101,7 +107,7 @@ def compare_runs(
         n_places=count_places(old.rows.values(), here),
         reference=new.reference_seconds,
     )
-    findings = [*_measured(gate, new), *_lost(old, new, here)]
+    findings = [*_measured(gate, new), *_lost(old, new, here if partial else there)]
     return sorted(findings, key=lambda finding: finding.rank)
 
 
@@ -117,8 +123,8 @@ def _measured(gate: Gate, new: SavedRun) -> Iterator[Finding]:
         yield Finding(row, gate.baseline.rows.get(row.key), found.word, found.fails, found)
 
 
-def _lost(old: SavedRun, new: SavedRun, here: set[tuple[str, str, str]]) -> Iterator[Finding]:
-    for model, dataset, split in sorted(here):
+def _lost(old: SavedRun, new: SavedRun, asked: set[tuple[str, str, str]]) -> Iterator[Finding]:
+    for model, dataset, split in sorted(asked):
         for row in lost_rows(
             old.rows.values(), new.rows.values(), models=[model], places=[f"{dataset}/{split}"]
         ):
@@ -145,6 +151,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRIC:TOL",
         help="bound of one metric instead of the test, e.g. r2:0.01 or mse:5%%; repeatable",
     )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="the new runs have some of the old one's models, datasets and splits: the others are "
+        "not lost",
+    )
     parser.add_argument("-o", "--out", metavar="FILE", help="write to FILE instead of the terminal")
 
 
@@ -154,7 +166,10 @@ def run(args: argparse.Namespace) -> int:
 
     tolerances = read_tolerances(args.metric_compare_fail)
     old, *others = (read_saved(Path(path), what="run") for path in (args.old, *args.new))
-    found = [(new.name, compare_runs(old, new, tolerances=tolerances)) for new in others]
+    found = [
+        (new.name, compare_runs(old, new, tolerances=tolerances, partial=args.partial))
+        for new in others
+    ]
     for new in others:
         rows = new.rows.values()
         places = sorted({f"{row.dataset}/{row.split}" for row in rows})

@@ -58,15 +58,29 @@ def test_the_worst_comes_first_and_the_best_last():
     assert [one.fails for one in found] == [True, True, False, False]
 
 
-def test_a_lost_row_fails_only_where_its_place_was_run():
+def test_a_lost_row_of_a_partial_run_fails_only_where_its_place_was_run():
     old = saved([*scores(OLD), *scores(OLD, split="cell_type"), *scores(OLD, model="Retired")])
     new = scores({name: value for name, value in OLD.items() if name != "mae"})
-    found = compare_runs(old, saved(new))
+    found = compare_runs(old, saved(new), partial=True)
     assert [(one.row.metric, one.word, one.fails) for one in found[:2]] == [
         ("mae", "lost", True),
         ("mse", "same", False),
     ]
     assert len(found) == 4
+
+
+def test_a_model_and_a_split_that_vanished_are_lost(files, capsys):
+    gone = [*scores(OLD, split="cell_type"), *scores(OLD, model="Retired")]
+    write("old.json", [*scores(OLD), *gone])
+    for kind in ("table", "md", "json"):
+        assert main(["compare", "old.json", "same.json", "--format", kind]) == 1
+        out = capsys.readouterr().out
+        assert "Retired" in out
+        assert "cell_type" in out
+        assert main(["compare", "old.json", "same.json", "--format", kind, "--partial"]) == 0
+        assert "Retired" not in capsys.readouterr().out
+    found = compare_runs(saved([*scores(OLD), *gone]), saved(scores(OLD)))
+    assert sum(one.word == "lost" and one.fails for one in found) == len(gone)
 
 
 def test_a_value_that_was_lost_comes_before_any_number():
