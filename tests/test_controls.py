@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from anndata import AnnData
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from reconeval.cache import _sources
 from reconeval.cache._store import Store
 from reconeval.cases import EndToEndCase, LatentShiftCase
 from reconeval.cases.making import Cases
@@ -262,7 +265,10 @@ class TestKeeping:
             path.write_bytes(broken)
             assert Controls(Store(tmp_path)).scores(MSE, case).to_dict() == first.to_dict()
         kept = KeptScores(Store(tmp_path), place_of(case), case)
-        kept._store.write_json(kept._key, path.name.replace("%20", " "), {"version": "none"})
+        name = path.name.replace("%20", " ")
+        damaged = {**kept._store.read_json(kept._key, name), "version": "none"}
+        assert kept.read(MSE) is not None
+        kept._store.write_json(kept._key, name, damaged)
         assert kept.read(MSE) is None
 
     def test_scores_of_another_version_of_the_metric_are_made_anew(self, mine, tmp_path):
@@ -271,6 +277,42 @@ class TestKeeping:
         newer = replace(MSE, version=99)
         assert KeptScores(Store(tmp_path), place_of(case), case).read(newer) is None
         assert Controls(Store(tmp_path)).scores(newer, case).version == 99
+
+    @pytest.mark.parametrize("changed", ["harness_digest", "environment_digest"])
+    def test_scores_of_other_code_of_the_harness_are_made_anew(
+        self, mine, tmp_path, monkeypatch, changed
+    ):
+        case = case_of(mine, cell_type_key="kind", counts_layer="n")
+        Controls(Store(tmp_path)).scores(MSE, case)
+        assert KeptScores(Store(tmp_path), place_of(case), case).read(MSE) is not None
+        monkeypatch.setattr(_sources, changed, lambda: "another")
+        assert KeptScores(Store(tmp_path), place_of(case), case).read(MSE) is None
+
+    def test_scores_of_a_metric_are_kept_by_its_code(self, mine, tmp_path, monkeypatch):
+        case = case_of(mine, cell_type_key="kind", counts_layer="n")
+        kept, code = KeptScores(Store(tmp_path), place_of(case), case), tmp_path / "my_metric.py"
+        monkeypatch.syspath_prepend(tmp_path)
+        for number in (1, 2):
+            code.write_text(f"def compute(pair):\n    return {number}.0\n")
+            own = replace(MSE, compute=importlib.import_module("my_metric").compute)
+            assert kept.read(own) is None
+            kept.write(own, scores(positive=float(number)))
+            assert kept.read(own).positive == number
+            del sys.modules["my_metric"]
+            importlib.invalidate_caches()
+
+    def test_scores_of_a_metric_whose_code_nobody_can_read_are_not_kept(self, mine, tmp_path):
+        case = case_of(mine, cell_type_key="kind", counts_layer="n")
+        kept = KeptScores(Store(tmp_path), place_of(case), case)
+
+        def compute(pair):
+            return 0.0
+
+        compute.__module__ = "__main__"
+        own = replace(MSE, compute=compute)
+        kept.write(own, scores())
+        assert kept.read(own) is None
+        assert not list(tmp_path.rglob("controls*"))
 
     def test_another_column_of_cell_types_is_another_place_in_the_cache(self, mine, tmp_path):
         metric = get_metric("deg_logfc_pearson")

@@ -114,6 +114,9 @@ def _scores(values: Mapping[str, Any]) -> dict[str, ControlScores]:
 class KeptScores:
     """Scores of one place among the user's finished work.
 
+    They are found again only with the code that made them: that of reconeval, of what is
+    installed, and of the metric. A metric whose code cannot be read is scored anew.
+
     Parameters
     ----------
     store
@@ -125,24 +128,39 @@ class KeptScores:
     """
 
     def __init__(self, store: Store, place: Place, case: Case) -> None:
-        key = json.dumps([CONTROLS_VERSION, SEED, __version__, *place, content_of(case)])
+        from reconeval.cache._sources import environment_digest, harness_digest
+
+        code = [__version__, harness_digest(), environment_digest()]
+        key = json.dumps([CONTROLS_VERSION, SEED, *code, *place, content_of(case)])
         self._key = hashlib.sha256(key.encode()).hexdigest()
         self._about = {"kind": "data", "place": case.name}
         self._store = store
 
     def read(self, metric: Metric) -> ControlScores | None:
-        """Return the scores by a metric, None where they are not kept or of another version."""
-        found = self._store.read_json(self._key, _file(metric))
-        if found is None:
+        """Return the scores by a metric, None where they are not kept or of another definition."""
+        found, code = self._store.read_json(self._key, _file(metric)), _code(metric)
+        if found is None or code is None or found.get("code") != code:
             return None
         with suppress(KeyError, TypeError, ValueError, AttributeError):  # scored anew
             return ControlScores.from_dict(metric.name, found)
         return None
 
     def write(self, metric: Metric, scores: ControlScores) -> None:
-        """Keep the scores by a metric."""
-        self._store.write_json(self._key, _file(metric), scores.to_dict(), about=self._about)
+        """Keep the scores by a metric, unless it cannot be told by what code they were made."""
+        code = _code(metric)
+        if code is not None:
+            content = {"code": code, **scores.to_dict()}
+            self._store.write_json(self._key, _file(metric), content, about=self._about)
 
 
 def _file(metric: Metric) -> str:
     return f"controls {metric.name} {metric.version}"
+
+
+def _code(metric: Metric) -> str | None:
+    from reconeval.cache._sources import UnknownCodeError, code_digest
+
+    try:
+        return code_digest(metric.compute)
+    except UnknownCodeError:
+        return None
