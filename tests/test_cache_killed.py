@@ -4,9 +4,15 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from reconeval.costs import find
+from reconeval.options import Options
+from reconeval.reference import Reference
+from reconeval.session import Session
 from tests.conftest import ROOT
 
 MODELS = """
@@ -74,6 +80,45 @@ def test_all_is_trained_and_scored_in_the_end(told):
     assert len(last["scored"]) == 30
 
 
-def test_files_that_were_left_half_written_are_not_read(killed):
-    left = [path for path in (killed / "cache").rglob(".*") if path.is_file()]
-    assert left  # the process was killed in the middle of a write
+def test_the_process_was_killed_in_the_middle_of_a_write(killed):
+    assert [path for path in (killed / "cache").rglob(".*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", ["fit", "predictions", "score r2"])
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.99])
+def test_a_file_that_is_cut_off_is_made_anew(tmp_path, monkeypatch, name, left):
+    (tmp_path / "cut.py").write_text(MODELS)
+    sys.modules.pop("cut", None)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Reference, "measure", lambda self: self.note(0.02))
+    log = Path("trainings.log")
+
+    def run():
+        """Return the score with the prediction, and the number of trainings."""
+        log.write_text("")
+        options = Options(
+            models=("cut:First",),
+            datasets=("pbmc68k",),
+            splits=("iid",),
+            seeds=(0,),
+            metrics=("r2",),
+            cache_dir=tmp_path / "cache",
+        )
+        session = Session(options)
+        trained = session.train("First", "pbmc68k", "iid", lambda _: None)
+        values = trained.row(find("r2")).value, trained.fits[0].prediction.tobytes()
+        return values, len(log.read_text().splitlines())
+
+    first = run()
+    assert first[1] == 1
+    assert run() == (first[0], 0)
+    (path,) = (tmp_path / "cache").rglob(quote(name, safe=" "))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(left * len(whole))])
+    assert run() == (first[0], 0 if name.startswith("score") else 1)
+    if name == "predictions":  # the damaged entry is forgotten, and the next run makes it anew
+        assert run() == (first[0], 1)
+    assert run() == (first[0], 0)
+    (path,) = (tmp_path / "cache").rglob(quote(name, safe=" "))
+    assert len(path.read_bytes()) >= 0.9 * len(whole)
