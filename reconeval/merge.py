@@ -12,7 +12,7 @@ from reconeval.rows import SCHEMA, atomic_write
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconeval.gate import SavedRun
     from reconeval.rows import Row
@@ -40,12 +40,15 @@ def merge_runs(runs: Sequence[SavedRun]) -> dict[str, Any]:
     ------
     UsageError
         If a row stands in two of them, or they differ in the content of a dataset, the definition
-        of a metric or the version of reconeval; the rows are named.
+        of a metric, the version of reconeval or what a model's name stands for; or in the seeds,
+        the device or the versions of libraries of a place that both have. The rows are named.
     """
     _check_versions(runs)
     _check_duplicates(runs)
     for name, what in (("dataset_sha256", "dataset"), ("metric_version", "metric")):
         _check_same(runs, name, what)
+    _check_same(runs, "spec", "model")
+    _check_places(runs)
     merged: dict[str, Any] = {}
     for saved in runs:
         merged = _together(merged, {**saved.document, "run": {}})
@@ -77,19 +80,49 @@ def _check_duplicates(runs: Sequence[SavedRun]) -> None:
 
 
 def _check_same(runs: Sequence[SavedRun], field: str, what: str) -> None:
-    """Refuse runs that differ in a field that belongs to a dataset or a metric."""
-    known: dict[str, tuple[object, str]] = {}
+    """Refuse runs that differ in a field that belongs to a dataset, a metric or a model."""
+    known: dict[tuple[str, str], tuple[object, str]] = {}
     for saved in runs:
         for row in saved.rows.values():
             name, value = getattr(row, what), getattr(row, field)
-            first, where = known.setdefault(name, (value, saved.name))
+            # A model of two tasks may be built for each.
+            key = name, row.task if what == "model" else ""
+            first, where = known.setdefault(key, (value, saved.name))
             if value != first:
                 rows = [one for one in saved.rows.values() if getattr(one, what) == name]
+                texts = [str(one)[: None if field == "spec" else 12] for one in (first, value)]
                 msg = (
-                    f"{what} {name} has {field} {first!s:.12} in {where} and {value!s:.12} in "
+                    f"{what} {name} has {field} {texts[0]} in {where} and {texts[1]} in "
                     f"{saved.name} ({_names(rows)}); run both with the same one"
                 )
                 raise UsageError(msg)
+
+
+def _check_places(runs: Sequence[SavedRun]) -> None:
+    """Refuse a model on a dataset and split whose rows were made in different ways."""
+    known: dict[tuple[str, ...], tuple[dict[str, Any], str]] = {}
+    for saved in runs:
+        for row in saved.rows.values():
+            made = {"number of seeds": row.seeds, **_made(saved.part(row))}
+            first, where = known.setdefault((row.task, *row.key[:3]), (made, saved.name))
+            for what in sorted(first.keys() & made.keys()):
+                if first[what] != made[what] and where != saved.name:
+                    rows = [one for one in saved.rows.values() if one.key[:3] == row.key[:3]]
+                    msg = (
+                        f"{row.model} on {row.dataset}/{row.split} has {what} {first[what]} in "
+                        f"{where} and {made[what]} in {saved.name} ({_names(rows)}); run both alike"
+                    )
+                    raise UsageError(msg)
+
+
+def _made(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has a say in the scores of a run, as far as it is known."""
+    versions = run.get("versions")
+    libraries = versions if isinstance(versions, dict) else {}
+    return {
+        **{what: run[what] for what in ("seeds", "device") if run.get(what) is not None},
+        **{name: one for name, one in libraries.items() if not name.startswith("pytest")},
+    }
 
 
 def _names(rows: Iterable[Row]) -> str:

@@ -10,6 +10,7 @@ from reconeval.cli import main
 from reconeval.compare import compare_runs
 from reconeval.errors import UsageError
 from reconeval.gate import read_saved
+from reconeval.gate._saved import saved_of
 from reconeval.merge import merge_runs
 from tests.test_compare import OLD, scores, write
 from tests.test_gate_run import cost, saved, scored
@@ -100,6 +101,41 @@ class TestRefused:
         with pytest.raises(UsageError, match=match) as error:
             merge_runs([named(scores(OLD), "a"), named(other, "b")])
         assert "mse on immune/iid of Other" in str(error.value)
+
+    def test_another_model_of_the_same_name(self):
+        first = named(scores({"mse": 0.5}, spec="mypkg:Model?size=1"), "a")
+        other = named(scores({"mae": 0.5}, spec="mypkg:Model?size=2", split="cell_type"), "b")
+        match = r"model Model has spec mypkg:Model\?size=1 in a and .*size=2 in b \(mae on immune/c"
+        with pytest.raises(UsageError, match=match):
+            merge_runs([first, other])
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"seeds": [1, 2, 3]}, r"has seeds \[0, 1, 2\] in a and \[1, 2, 3\] in b"),
+            ({"device": "gpu"}, "has device cpu in a and gpu in b"),
+            ({"versions": {"torch": "2.9", "pytest": "8"}}, "has torch 2.8 in a and 2.9 in b"),
+        ],
+    )
+    def test_one_place_made_in_two_ways(self, change, match):
+        run = {"seeds": [0, 1, 2], "device": "cpu", "versions": {"torch": "2.8", "pytest": "9"}}
+        first = named(scores({"mse": 0.5}), "a", **run)
+        with pytest.raises(UsageError, match=f"Model on immune/iid {match} .mae on immune/iid of"):
+            merge_runs([first, named(scores({"mae": 0.5}), "b", **{**run, **change})])
+        elsewhere = named(scores({"mae": 0.5}, split="cell_type"), "b", **{**run, **change})
+        whole = merge_runs([first, elsewhere])
+        assert len(whole["rows"]) == 2
+        # A merged file still knows which part made a row.
+        third = named(scores({"r2": 0.5}, split="cell_type"), "c", **run)
+        with pytest.raises(
+            UsageError, match=r"Model on immune/cell_type has .* in all and .* in c"
+        ):
+            merge_runs([saved_of(whole, "all"), third])
+
+    def test_one_place_with_another_number_of_seeds(self):
+        runs = [named(scores({"mse": 0.5}), "a"), named(scores({"mae": 0.5}, seeds=2), "b")]
+        with pytest.raises(UsageError, match="has number of seeds 3 in a and 2 in b"):
+            merge_runs(runs)
 
     def test_another_version_of_reconeval(self):
         runs = [

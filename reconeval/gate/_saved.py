@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from reconeval.errors import UsageError
 from reconeval.rows import KEY, SCHEMA, Row
@@ -58,11 +58,24 @@ class SavedRun:
 
         A merged file has one run per part; a row's part is the one that timed its model there.
         """
+        return _seconds(self.part(row, by="timed"))
+
+    def part(self, row: Row, *, by: str | None = None) -> Mapping[str, Any]:
+        """Return the run that a row comes from: a part of a merged file, or all of it.
+
+        Parameters
+        ----------
+        row
+            A row of this file.
+        by
+            `scored` or `timed`: which of the model's parts there; by default as the row's family.
+        """
         place = [row.model, row.dataset, row.split]
+        by = by or ("timed" if row.family == "cost" else "scored")
         for part in self.run.get("parts", ()):
-            if place in part.get("timed", ()):
-                return _seconds(part)
-        return _seconds(self.run)
+            if place in part.get(by, ()):
+                return cast("Mapping[str, Any]", part)
+        return self.run
 
 
 def _seconds(run: Mapping[str, Any]) -> float | None:
