@@ -23,6 +23,15 @@ SCHEMA = 1
 FORMATS = (".csv", ".json", ".parquet")
 KEY = ("model", "dataset", "split", "metric")  # the fields of `Row.key`
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "None": (type(None),),
+}
+_WORDS = {"str": "text", "int": "an integer", "float": "a number", "bool": "a bool", "None": "null"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -115,15 +124,22 @@ class Row:
         Raises
         ------
         UsageError
-            If a key that every row has is missing, or a score is no number.
+            If a key that every row has is missing, or a value is of another type.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         given = {name: value for name, value in values.items() if name in known}
         for name in ("value", "low", "high"):
             if given.get(name) is None:
                 given[name] = math.nan
-            if isinstance(given[name], bool) or not isinstance(given[name], int | float):
-                msg = f"not a row of a reconeval result: {name} is {given[name]!r}, no number"
+        for name, value in given.items():
+            words = cls.__annotations__[name].split(" | ")
+            # JSON writes 1.0 as 1 in some programs; True is no number.
+            kinds = {kind for word in words for kind in _KINDS[word]}
+            if type(value) not in kinds:
+                expected = " or ".join(_WORDS[word] for word in words)
+                msg = (
+                    f"not a row of a reconeval result: {name} is {value!r:.40}, expected {expected}"
+                )
                 raise UsageError(msg)
         try:
             return cls(**given)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from reconeval.errors import UsageError
+from reconeval.gate._damage import checked_run
 from reconeval.rows import KEY, SCHEMA, Row
 
 if TYPE_CHECKING:
@@ -57,8 +58,14 @@ class SavedRun:
         """Return what the reference workload took in the run that a row comes from, or None.
 
         A merged file has one run per part; a row's part is the one that timed its model there.
+        A training that the run found in its cache has the seconds of the time of the training.
         """
-        return _seconds(self.part(row, by="timed"))
+        part, place = self.part(row, by="timed"), [row.model, row.dataset, row.split]
+        kept = part.get("kept_references")
+        for one in kept if isinstance(kept, list) else ():
+            if isinstance(one, list) and len(one) == 4 and one[:3] == place:
+                return _seconds(one[3])
+        return _seconds(part.get("reference_seconds"))
 
     def part(self, row: Row, *, by: str | None = None) -> Mapping[str, Any]:
         """Return the run that a row comes from: a part of a merged file, or all of it.
@@ -78,8 +85,7 @@ class SavedRun:
         return self.run
 
 
-def _seconds(run: Mapping[str, Any]) -> float | None:
-    seconds = run.get("reference_seconds")
+def _seconds(seconds: object) -> float | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
         return None
     return float(seconds)
@@ -143,7 +149,8 @@ def read_baseline(path: Path) -> list[Row]:
 
 def _read_json(path: Path, what: str = "baseline") -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        # Strict JSON has no NaN and no Infinity; other writers' are read as values that are absent.
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except OSError as error:
         msg = f"{what} {path}: cannot be read ({error.strerror or error})"
         raise UsageError(msg) from None
@@ -184,6 +191,7 @@ def saved_of(document: Any, name: str, *, what: str = "baseline") -> SavedRun:
     rows, inner = rows_of(document, name, what=what), _inner(document)
     replicates: dict[Key, Replicates] = {}
     try:
+        run = checked_run(inner.get("run"))
         for one in inner.get("replicates") or ():
             replicates[tuple(str(one[part]) for part in KEY)] = Replicates.from_dict(one)
     except (KeyError, TypeError) as error:
@@ -192,11 +200,10 @@ def saved_of(document: Any, name: str, *, what: str = "baseline") -> SavedRun:
     except UsageError as error:
         msg = f"{what} {name}: {error}"
         raise UsageError(msg) from None
-    run = inner.get("run")
     return SavedRun(
         name=name,
         rows={row.key: row for row in rows},
         replicates=replicates,
-        run=run if isinstance(run, dict) else {},
+        run=run,
         document=inner,
     )

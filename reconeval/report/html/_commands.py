@@ -36,7 +36,7 @@ def command_of(row: Row, run: Mapping[str, Any]) -> str:
         words[0] = "pytest"
     if not isinstance(run.get("arguments"), list):
         return shlex.join(words)
-    source = run.get("datasets", {}).get(row.dataset, row.dataset)
+    source = (run.get("datasets") or {}).get(row.dataset, row.dataset)
     model = row.spec.partition(" --")[0]  # the options of an embedding are among the arguments
     return shlex.join(
         [
