@@ -83,6 +83,14 @@ def test_half_a_signal_is_compared_with_the_mean_that_is_in_it():
     assert (health.negative_is, health.informative) == ("Shuffle", True)
 
 
+@pytest.mark.parametrize(("half", "informative"), [(1.0, True), (0.3, False), (0.2, False)])
+def test_half_a_signal_may_reach_the_positive_control_but_not_fall_to_its_mean(half, informative):
+    ranks = get_metric("knn_purity")
+    negatives = {"NoShift": 0.1, "MeanShift": 0.3}
+    found = scores(ranks, negatives=negatives, half=half, positive=1.0, collapsed=0.0)
+    assert health_of(ranks, found).informative is informative
+
+
 @pytest.mark.parametrize("change", [{"positive": math.nan}, {"negatives": {"Mean": math.nan}}])
 def test_without_two_controls_it_cannot_be_told(change):
     health = health_of(MSE, scores(MSE, **change))
