@@ -218,6 +218,14 @@ class TestChecks:
         # At rate 0 nothing is learned: what differs are the first draws, whatever the steps.
         assert answer("query_steps_share", trainings_of(rate=0.0)).value == pytest.approx(0)
 
+    def test_equal_steps_may_take_the_recipes_further_apart(self):
+        trainings = trainings_of(rate=0.02)
+        for batch in BATCHES:  # as a warm-up by epochs might do
+            mapped = trainings.separate_by_steps[batch]
+            mapped.offsets[batch] = mapped.offsets[batch] + 100
+        assert answer("query_steps_share", trainings).value < 0
+        assert "KL weight" in MAPPING["query_steps_share"].summary
+
     def test_other_seeds_and_the_spread_are_measured(self):
         trainings = trainings_of(rate=0.0)
         joint, other = trainings.joint.offsets, trainings.other_seed.offsets

@@ -117,9 +117,9 @@ def query_separate_vs_joint_steps(trainings: Trainings) -> Finding:
 def query_steps_share(trainings: Trainings) -> Finding:
     """Say which share of the difference goes when the number of optimiser steps is the same.
 
-    1 - (mean squared difference at equal steps) / (the same at equal epochs): 1 if the recipes
-    differ by the number of steps alone, 0 if that explains nothing, negative if equal steps take
-    them further apart.
+    1 - (mean squared difference at equal steps) / (the same at equal epochs): 1 if equal steps
+    take all of it away, 0 if none, negative if they take the recipes further apart. Equal steps
+    are reached by more epochs, so a weight of the KL term that rises with epochs differs, too.
 
     Raises
     ------

@@ -82,7 +82,8 @@ MAPPING: dict[str, Metric] = {
         ),
         _entry(
             "query_steps_share",
-            "share of the mean squared difference at equal epochs that equal steps take away",
+            "share of the mean squared difference at equal epochs that equal steps take away, by "
+            "more epochs: a KL weight that rises with epochs then differs, too",
             best=1.0,
             bounds=(-math.inf, 1.0),
             unit="",
