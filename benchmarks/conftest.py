@@ -161,6 +161,7 @@ def record(
         replicates = run.replicates(metric) if scored else None
         content["replicates"] = None if replicates is None else replicates.to_dict()
         content["reference_seconds"] = session.reference.seconds
+        content["kept_reference"] = session.reference.kept.get(row.key[:3])
         request.node.user_properties.append((ROW, json.dumps(content)))
         return failure
 

@@ -22,6 +22,9 @@ def document(session: Session) -> Mapping[str, Any]:
     """Return what goes into the benchmark JSON under `reconeval`."""
     run = {**session.environment, "duration_s": round(session.seconds, 3)}
     run["reference_seconds"] = session.reference.seconds
+    if session.reference.kept:
+        kept = sorted(session.reference.kept.items())
+        run["kept_references"] = [[*place, seconds] for place, seconds in kept]
     rows = session.sorted_rows()
     return {
         "schema": SCHEMA,

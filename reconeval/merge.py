@@ -144,7 +144,8 @@ def _together(one: Any, other: Any) -> Any:
 
 def _run(runs: Sequence[SavedRun]) -> dict[str, Any]:
     parts = [part for saved in runs for part in _parts(saved)]
-    merged = {name: value for name, value in runs[0].run.items() if name != "reference_seconds"}
+    of_parts = ("reference_seconds", "kept_references")
+    merged = {name: value for name, value in runs[0].run.items() if name not in of_parts}
     starts = [str(part["start"]) for part in parts if "start" in part]
     seconds = [float(part["duration_s"]) for part in parts if "duration_s" in part]
     return {

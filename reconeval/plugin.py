@@ -175,6 +175,7 @@ class _Benchmarks:
                 if content.get("metric_seconds") is not None:
                     self.session.metric_seconds[row.key] = content["metric_seconds"]
                 self.session.reference.note(content.get("reference_seconds"))
+                self.session.reference.note_kept(row.key[:3], content.get("kept_reference"))
                 if content.get("replicates") is not None:
                     found = Replicates.from_dict(content["replicates"])
                     self.session.replicates[row.key] = found

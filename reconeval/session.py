@@ -93,7 +93,7 @@ class Session:
     rows: list[Row] = field(init=False, default_factory=list)
     metric_seconds: dict[tuple[str, ...], float] = field(init=False, default_factory=dict)
     replicates: dict[tuple[str, ...], Replicates] = field(init=False, default_factory=dict)
-    reference: Reference = field(init=False, default_factory=Reference)
+    reference: Reference = field(init=False)
     controls: Controls = field(init=False, default_factory=Controls)
     material: Material = field(init=False)
     cache: Cache | None = field(init=False, default=None)
@@ -106,6 +106,7 @@ class Session:
         self.material = Material()
         options = self.options
         specs = parse_models(options.models, sweeps=options.sweeps)
+        self.reference = Reference(on_cpu=options.accelerator == "cpu")
         self.task = options.task or task_of_run(specs)
         if self.task == "query_mapping":
             from reconeval.query_mapping.models import mapping_specs
@@ -133,7 +134,7 @@ class Session:
             models=list(self.specs),
             places=self.places,
             metrics=self.metric_names,
-            reference=lambda _: self.reference.seconds,
+            reference=lambda row: self.reference.of(row.key[:3]),
         )
         self.baseline = {} if self.gate is None else self.gate.baseline.rows
         if options.cache:

@@ -41,7 +41,7 @@ class Cache:
     specs
         The models of the run; what each is defined by is read now.
     reference
-        How fast the machine is: measured for what is kept, and noted from what is found.
+        How fast the machine is: measured for what is kept, and noted by place from what is found.
 
     Raises
     ------
@@ -138,12 +138,13 @@ class Cache:
             trainings={},
             retrain=train_one,
         )
+        place = (spec.id, case.dataset.name, case.split.name)
         for seed in options.seeds:
             key = self.keys.fit(spec, case, seed, options.accelerator)
             kept = load(self.store, str(key))
             if kept is not None:
                 progress(f"{spec.id} on {case.name}, seed {seed}: trained by an earlier run")
-                self.reference.note(kept.reference_seconds)
+                self.reference.note_kept(place, kept.reference_seconds)
                 run.add(seed, kept)
                 continue
             try:
@@ -153,6 +154,8 @@ class Cache:
             first = timed and seed == options.seeds[0]
             run.fits.append(made)
             run.trainings[seed] = self._keep(spec, case, made, str(key), metrics, timed=first)
+        if place in self.reference.kept and not all(one.reused for one in run.trainings.values()):
+            self.reference.note_kept(place, self.reference.seconds)
         return run
 
     def _keep(
