@@ -49,7 +49,11 @@ def test_mapping_time(
     rounds = itertools.cycle(seconds)  # profiling asks for one more than there are rounds
     benchmark.pedantic(CLOCK.advance, setup=lambda: ((next(rounds),), {}), rounds=len(seconds))
     failures = []
-    costs = {"train_seconds": seconds, "peak_rss_mb": [usage.peak_rss_mb for usage in usages]}
+    costs = {
+        "train_seconds": seconds,
+        "peak_rss_mb": [usage.peak_rss_mb for usage in usages],
+        "train_rss_mb": [usage.added_rss_mb for usage in usages],
+    }
     for name, values in costs.items():
         row = run.cost_row(COSTS[name], values)
         benchmark.extra_info[name] = row.value

@@ -42,6 +42,7 @@ def test_train_time(
     costs: dict[str, list[float]] = {
         "train_seconds": seconds,
         "peak_rss_mb": [fit.training.peak_rss_mb for fit in trained.fits],
+        "train_rss_mb": [fit.training.added_rss_mb for fit in trained.fits],
     }
     gpu = [fit.training.peak_gpu_mb for fit in trained.fits]
     costs["peak_gpu_mb"] = [peak for peak in gpu if peak]

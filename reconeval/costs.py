@@ -48,6 +48,7 @@ COSTS: dict[str, Metric] = {
             higher_is_better=True,
         ),
         _cost("peak_rss_mb", "MB", "highest resident memory of the process in training"),
+        _cost("train_rss_mb", "MB", "resident memory of the process that training added"),
         _cost("peak_gpu_mb", "MB", "highest GPU memory that torch allocated in training"),
         _cost("n_parameters", "", "number of values in the model's torch modules"),
     )

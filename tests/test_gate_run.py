@@ -222,8 +222,11 @@ class TestCosts:
             ("predict_cells_per_second", 1500.0, 1100.0, "same"),
             ("predict_cells_per_second", 1500.0, 900.0, "worse"),
             ("predict_cells_per_second", 1e6, 1e5, "same"),
-            ("peak_rss_mb", 1000.0, 1190.0, "same"),
-            ("peak_rss_mb", 1000.0, 1210.0, "worse"),
+            ("train_rss_mb", 1000.0, 1190.0, "same"),
+            ("train_rss_mb", 1000.0, 1210.0, "worse"),
+            ("train_rss_mb", 0.0, 99.0, "same"),
+            ("train_rss_mb", 0.0, 0.0, "same"),
+            ("train_rss_mb", 0.0, 101.0, "worse"),
             ("peak_gpu_mb", 10.0, 40.0, "same"),
             ("n_parameters", 10.0, 11.0, "worse"),
         ],
@@ -247,6 +250,14 @@ class TestCosts:
         ratio = references[0] / references[1]
         assert f"scaled by reference workload {ratio:.2g}x" in found.message
         assert found.ratio == pytest.approx(1.4 / ratio)
+
+    def test_memory_of_the_whole_process_fails_by_a_bound_of_ones_own_alone(self):
+        was, now = cost("peak_rss_mb", 186.0), cost("peak_rss_mb", 502.0)
+        found = cost_outcome(was, now)
+        assert (found.word, found.fails) == ("worse", False)
+        assert "not gated, hangs on what ran before" in found.message
+        tolerances = {"peak_rss_mb": Tolerance(0.5, relative=True)}
+        assert cost_outcome(was, now, tolerances=tolerances).fails
 
     def test_memory_is_not_scaled(self):
         found = cost_outcome(cost("peak_rss_mb", 1e3), cost("peak_rss_mb", 1.1e3), (0.1, 0.2))

@@ -27,7 +27,7 @@ __all__ = ["ROUNDS", "TEST", "Kept", "keep", "load"]
 TEST = "test"  # the prediction for the test cells; others are named by what was asked
 ROUNDS = "rounds"
 _FIT, _PREDICTIONS = "fit", "predictions"
-_USAGE = ("seconds", "peak_rss_mb", "peak_gpu_mb")
+_USAGE = ("seconds", "peak_rss_mb", "added_rss_mb", "peak_gpu_mb")
 _DTYPES = ("float16", "float32", "float64")  # that the file format has
 
 

@@ -30,17 +30,22 @@ class _Rule(NamedTuple):
         Difference that counts, in seconds or MB: below it a ratio is the clock's noise.
     timed
         Whether it depends on how fast the machine is.
+    of_model
+        Whether it is the model's alone. The memory of the whole process hangs on what ran in it
+        before, so it fails by a bound of the user's own at most.
     """
 
     factor: float
     least: float
     timed: bool
+    of_model: bool = True
 
 
 _RULES = {
     "train_seconds": _Rule(1.5, 0.1, timed=True),
     "predict_cells_per_second": _Rule(1.5, 0.02, timed=True),
-    "peak_rss_mb": _Rule(1.2, 50.0, timed=False),
+    "train_rss_mb": _Rule(1.2, 100.0, timed=False),
+    "peak_rss_mb": _Rule(1.2, 50.0, timed=False, of_model=False),
     "peak_gpu_mb": _Rule(1.2, 50.0, timed=False),
 }
 
@@ -74,7 +79,8 @@ def compare_cost(
     -------
     Worse means: more than the factor and more than the clock's noise. Of a training the quickest
     seed counts, which other work on the machine disturbs least. Only costs of at least three
-    rounds in both runs can fail; the size of a model never does.
+    rounds in both runs can fail; the size of a model never does, and the memory of the whole
+    process by a tolerance alone.
     """
     early = incomparable(row, baseline, gated=gated)
     if early is not None or baseline is None:
@@ -86,7 +92,7 @@ def compare_cost(
     scale, note = _scale(references) if rule.timed else (1.0, "")
     allowed = rule.factor if tolerance is None else 1 + tolerance.allowed(1.0)
     expected = was * scale
-    ratio = now / expected if expected > 0 else math.inf
+    ratio = now / expected if expected > 0 else math.inf if now > 0 else 1.0
     word: Word = "same"
     if now > allowed * expected and now - expected > rule.least:
         word = "worse"
@@ -95,11 +101,14 @@ def compare_cost(
     rounds = min(_rounds(one) for one in (row, baseline))
     shown = f"{row.where}: {_shown(baseline):.4g} -> {_shown(row):.4g}"
     message = f"{shown}, {ratio:.3g} times the cost (allowed {allowed:.3g}{note}; {rounds} rounds)"
-    if word == "worse" and rounds < MIN_ROUNDS:
+    votes = rule.of_model or tolerance is not None
+    if word == "worse" and not votes:
+        message += "; not gated, hangs on what ran before in the process"
+    elif word == "worse" and rounds < MIN_ROUNDS:
         message += f"; not gated, needs {MIN_ROUNDS} rounds: add --seeds {MIN_ROUNDS}"
     return Comparison(
         word,
-        gated and word == "worse" and rounds >= MIN_ROUNDS,
+        gated and votes and word == "worse" and rounds >= MIN_ROUNDS,
         message,
         baseline.value,
         ratio=ratio,
