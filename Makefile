@@ -5,8 +5,9 @@ VENV ?= .venv
 MODELS ?= --model models:ReconPCA --model models:ReconAE
 BIN := $(VENV)/bin
 READY := $(VENV)/.reconeval-ready
+DOCS_READY := $(VENV)/.reconeval-docs-ready
 
-.PHONY: bench test lint wheel-test setup clean
+.PHONY: bench test lint docs wheel-test setup clean
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks $(MODELS) $(ARGS)
@@ -19,6 +20,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS_READY)
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d build/doctrees docs build/site
+	@echo "the site is in build/site/index.html"
+
 wheel-test: $(READY)
 	VENV=$(VENV) .ci/wheel
 
@@ -28,7 +33,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "reconeval needs Python 3.11 or later; say PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,scvi,drvi]"
+	touch $@
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 clean:

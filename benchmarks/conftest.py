@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconeval.adapters.scvi import check_settings
+from reconeval.cases.query_mapping import QUERY
+from reconeval.costs import find
 from reconeval.errors import UsageError
 from reconeval.plugin import ROW, SESSION
+from reconeval.query_mapping.models import check_offers
+from reconeval.query_mapping.places import n_trainings
 from reconeval.report.progress import Progress
 
 if TYPE_CHECKING:
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from reconeval.session import Session
     from reconeval.spec import ModelSpec
 
+_QUERY_MAPPING = "test_query_mapping.py"
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     session = metafunc.config.stash.get(SESSION, None)
@@ -30,15 +37,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if "model" in names:
         metafunc.parametrize("model", list(session.specs), indirect=True, scope="session")
+    if session.task == "query_mapping" and {"case", "metric"} <= set(names):
+        questions = [
+            pytest.param(place, metric, id=f"{'-'.join(place)}-{metric}")
+            for place in session.places
+            for metric in session.metric_names
+            if (find(metric).family == "query_mapping") == (place[1] == QUERY)
+        ]
+        metafunc.parametrize("case,metric", questions, indirect=["case"], scope="session")
+        return
     if "case" in names:
-        ids = [f"{dataset}-{split}" for dataset, split in session.places]
-        metafunc.parametrize("case", session.places, ids=ids, indirect=True, scope="session")
+        mapping = session.task == "query_mapping"
+        places = [place for place in session.places if not mapping or place[1] == QUERY]
+        ids = [f"{dataset}-{split}" for dataset, split in places]
+        metafunc.parametrize("case", places, ids=ids, indirect=True, scope="session")
     if "metric" in names:
         metafunc.parametrize("metric", session.metric_names)
     if "check" in names:
         from reconeval.contract import check_names
 
         metafunc.parametrize("check", check_names(session.task))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave query mapping out unless it is asked for, and then all else; named files stay."""
+    session = config.stash.get(SESSION, None)
+    if session is None or not collection_path.name.startswith("test_"):
+        return None
+    mapping = collection_path.name == _QUERY_MAPPING
+    return True if mapping != (session.task == "query_mapping") else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -51,9 +78,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if session is None:
         msg = "benchmarks need a model: add --model MODULE:CLASS, e.g. --model models:ReconPCA"
         raise pytest.UsageError(msg)
+    others = {item.path.name for item in mine} - {_QUERY_MAPPING}
+    if session.task == "query_mapping" and others:
+        msg = f"{min(others)} is not part of query mapping; run it without {_QUERY_MAPPING}"
+        raise pytest.UsageError(msg)
     if config.option.collectonly:
         return
-    try:  # a dataset that cannot be used stops the run before anything is trained
+    try:  # what cannot be used stops the run before anything is trained
+        check_settings(session.specs.values())
+        if session.task == "query_mapping":
+            check_offers(session.specs.values())
         for item in mine:
             place = getattr(item, "callspec", None) and item.callspec.params.get("case")
             if place:
@@ -69,7 +103,9 @@ def session(request: pytest.FixtureRequest) -> Session:
 
 @pytest.fixture(scope="session")
 def progress(request: pytest.FixtureRequest, session: Session) -> Iterator[Progress]:
-    total = len(session.specs) * len(session.places) * len(session.options.seeds)
+    mapping = session.task == "query_mapping"
+    each = n_trainings(session.places) if mapping else len(session.places)
+    total = len(session.specs) * len(session.options.seeds) * each
     with Progress(request.config, total) as bar:
         yield bar
 
@@ -85,9 +121,20 @@ def case(request: pytest.FixtureRequest, session: Session) -> Case:
 
 
 @pytest.fixture(scope="session")
-def run(model: ModelSpec, case: Case, session: Session, progress: Progress) -> Run:
+def run(
+    request: pytest.FixtureRequest,
+    model: ModelSpec,
+    case: Case,
+    session: Session,
+    progress: Progress,
+) -> Run:
     """The model trained on the case, once per seed; `run.error` says what a broken model did."""
-    return session.train(model.id, case.dataset.name, case.split.name, progress)
+    timed = any(one.name.startswith("test_predict_time[") for one in request.session.items)
+    place = case.dataset.name, case.split.name
+    trained = session.train(model.id, *place, progress, timed=timed)
+    progress.pause()
+    session.observe(trained)
+    return trained
 
 
 @pytest.fixture
@@ -102,10 +149,19 @@ def record(
         served = not (scored and run.unserved(metric))
         excused = not served and run.case.excused(metric)
         row, failure = session.judge(
-            row, run.spec, deviation=deviation, served=served, excused=excused
+            row,
+            run.spec,
+            deviation=deviation,
+            served=served,
+            excused=excused,
+            peers=lambda: session.scored(run),
         )
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
+        replicates = run.replicates(metric) if scored else None
+        content["replicates"] = None if replicates is None else replicates.to_dict()
+        content["reference_seconds"] = session.reference.seconds
+        content["kept_reference"] = session.reference.kept.get(row.key[:3])
         request.node.user_properties.append((ROW, json.dumps(content)))
         return failure
 

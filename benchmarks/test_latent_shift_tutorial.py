@@ -1,9 +1,9 @@
 """Do the published figures of latent-shift reconstruction come out?
 
-Needs no model: `pytest benchmarks -m published -s`. The conditional perceptron is trained on
-`latent_synthetic` as the published tutorial trains it, its held-out predictions are decoded by the
-frozen decoder of the dataset, and all perturbations are scored together under the published names
-of the metrics. `docs/latent-shift.md` keeps the figures.
+Needs no model: `pytest benchmarks -m published -k latent_shift -s`. The conditional perceptron is
+trained on `latent_synthetic` as the published tutorial trains it, its held-out predictions are
+decoded by the frozen decoder of the dataset, and all perturbations are scored together under the
+published names of the metrics. `docs/latent-shift.md` keeps the figures.
 """
 
 from __future__ import annotations

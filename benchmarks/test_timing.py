@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconeval.calls import call_model
 from reconeval.costs import COSTS
 from reconeval.errors import ModelError
-from reconeval.timing import Replay, n_parameters, synchronize
+from reconeval.timing import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from reconeval.runs import Run
 
 CLOCK = Replay()
-ROUNDS = 5
 
 
 @pytest.fixture
@@ -41,20 +38,17 @@ def test_train_time(
 ) -> None:
     """The seconds of each seed's training, replayed; memory and size beside them."""
     seconds = [fit.training.seconds for fit in trained.fits]
-    rounds = itertools.cycle(seconds)  # profiling asks for one more than there are rounds
-    benchmark.pedantic(CLOCK.advance, setup=lambda: ((next(rounds),), {}), rounds=len(seconds))
+    replay(benchmark, seconds)
     costs: dict[str, list[float]] = {
         "train_seconds": seconds,
         "peak_rss_mb": [fit.training.peak_rss_mb for fit in trained.fits],
+        "train_rss_mb": [fit.training.added_rss_mb for fit in trained.fits],
     }
     gpu = [fit.training.peak_gpu_mb for fit in trained.fits]
     costs["peak_gpu_mb"] = [peak for peak in gpu if peak]
     failures = []
     try:
-        sizes = [
-            call_model(f"counting the parameters of {trained.spec.id}", n_parameters, fit.model)
-            for fit in trained.fits
-        ]
+        sizes = [trained.n_parameters(fit) for fit in trained.fits]
         costs["n_parameters"] = [float(size) for size in sizes if size is not None]
     except ModelError as error:
         failures.append(str(error))
@@ -67,33 +61,26 @@ def test_train_time(
         pytest.fail("; ".join(filter(None, failures)), pytrace=False)
 
 
-@pytest.mark.benchmark(group="predict")
+@pytest.mark.benchmark(group="predict", timer=CLOCK)
 def test_predict_time(
     trained: Run, benchmark: BenchmarkFixture, record: Callable[[Row, Metric], str]
 ) -> None:
-    """The seconds of predicting all test cells, measured after a warm-up."""
-    fit = trained.fits[0]
-    inputs = trained.case.test_input()
-    args, kwargs = inputs.arguments(fit.model)
-    who = f"{trained.spec.id}.predict on {trained.case.name}, timed"
-    rates: list[float] = []
-
-    def predict() -> None:
-        synchronize()
-        start = time.perf_counter()
-        call_model(who, fit.model.predict, *args, **kwargs)
-        synchronize()
-        rates.append(len(inputs) / (time.perf_counter() - start))
-
+    """The seconds of predicting all test cells, measured after a warm-up, then replayed."""
     try:
-        benchmark.pedantic(predict, rounds=ROUNDS, warmup_rounds=1)
+        seconds = trained.rounds()
     except ModelError as error:
         pytest.fail(str(error), pytrace=False)
+    replay(benchmark, seconds)
     name = "predict_cells_per_second"
-    # The first round is the warm-up. Rounds vary manifold, and are no seeds: their spread must
-    # not widen what the gate allows.
-    row = trained.cost_row(COSTS[name], [statistics.median(rates[1:] or rates)])
+    # Rounds vary manifold, and are no seeds: their spread must not widen what the gate allows.
+    row = trained.cost_row(COSTS[name], [trained.case.n_test / statistics.median(seconds)])
     benchmark.extra_info[name] = row.value
     failure = record(row, COSTS[name])
     if failure:
         pytest.fail(failure, pytrace=False)
+
+
+def replay(benchmark: BenchmarkFixture, seconds: Sequence[float]) -> None:
+    """Let pytest-benchmark see recorded seconds, a round each."""
+    rounds = itertools.cycle(seconds)  # profiling asks for one more than there are rounds
+    benchmark.pedantic(CLOCK.advance, setup=lambda: ((next(rounds),), {}), rounds=len(seconds))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .mlp_predictor import MLPPerturbationPredictor as MLPPerturbationPredictor
     from .reconae import ReconAE as ReconAE
     from .reconpca import ReconPCA as ReconPCA
+    from .reconscvi import ReconMLSCVI as ReconMLSCVI
+    from .reconscvi import ReconNLSCVI as ReconNLSCVI
+    from .reconscvi import ReconSCVI as ReconSCVI
     from .shifts import MeanShift as MeanShift
     from .shifts import NoShift as NoShift
     from .shuffle import Shuffle as Shuffle
@@ -33,7 +36,10 @@ _MODULES = {
     "MeanShift": "shifts",
     "NoShift": "shifts",
     "ReconAE": "reconae",
+    "ReconMLSCVI": "reconscvi",
+    "ReconNLSCVI": "reconscvi",
     "ReconPCA": "reconpca",
+    "ReconSCVI": "reconscvi",
     "STATEPredictor": "state_predictor",
     "Shuffle": "shuffle",
     "TransformerDecoder": "transformer_decoder",

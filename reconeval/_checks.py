@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,8 +200,10 @@ def check_sparse_input(subject: Subject[Any]) -> None:
 
     model, expected = subject.trained, subject.prediction
     who = "predict (sparse input)"
+    given = subject.inputs.copy()
+    _, labels = given.arguments(model)
     try:
-        raw = subject.call(who, model.predict, csr_array(subject.inputs.first))
+        raw = subject.call(who, partial(model.predict, csr_array(given.first), **labels))
     except ModelError as error:
         cause = error.__cause__
         # torch refuses sparse matrices with RuntimeError.

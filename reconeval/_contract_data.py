@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval.cases.end_to_end import cell_inputs
 from reconeval.datasets._decoders import AffineDecoder
 from reconeval.inputs import Inputs
 from reconeval.offers import TrainingData, training_data
@@ -38,10 +39,12 @@ def contract_data(dataset: Dataset, split: Split) -> tuple[TrainingData, Inputs]
 
     Returns
     -------
-    Training cells, and an array of shape (n_test, n_genes) to predict.
+    Training cells, and an array of shape (n_test, n_genes) to predict, with what goes with it.
     """
     few = replace(split, train=split.train[:N_TRAIN], val=split.val[:N_TEST])
-    return training_data(dataset, few), Inputs({"X": dataset.X[split.test[:N_TEST]]})
+    rows, counts = split.test[:N_TEST], dataset.counts
+    inputs = cell_inputs(dataset, rows, dataset.X[rows], None if counts is None else counts[rows])
+    return training_data(dataset, few), inputs
 
 
 def decoder_contract_data(dataset: Dataset, split: Split) -> tuple[DecodingData, Inputs]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -34,6 +34,18 @@ def _add_what(add: Callable[..., None]) -> None:
         help="model to benchmark, or a TOML file of aliases; repeatable",
     )
     add(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="KEYWORD=V,V,...",
+        help="make each model one model per value, e.g. n_latent=10,32,128; several are crossed",
+    )
+    add(
+        "--task",
+        choices=("query_mapping",),
+        help="map query batches onto models that offer it; naming test_query_mapping.py does too",
+    )
+    add(
         "--dataset",
         action="append",
         default=[],
@@ -54,6 +66,7 @@ def _add_data(add: Callable[..., None]) -> None:
     add("--cell-type-key", metavar="COLUMN", help="obs column of cell types in your file")
     add("--counts-layer", metavar="LAYER", help="layer of raw counts in your file, or X")
     add("--batch-key", metavar="COLUMN", help="obs column of batches in your file")
+    add("--protein-key", metavar="KEY", help="obsm of raw protein counts in your file")
     add(
         "--embedding",
         metavar="KEY|FILE",
@@ -72,6 +85,17 @@ def _add_data(add: Callable[..., None]) -> None:
         help="obs column that decoders get beside the embedding, as they get --batch-key, also of "
         "test cells; repeatable, stands in the model's id (default: none)",
     )
+    add(
+        "--query-batches",
+        default="",
+        metavar="NAMES",
+        help="comma-separated batches to map onto all others, in query mapping",
+    )
+    add(
+        "--surgery",
+        metavar="K=V&K=V",
+        help="settings of query mapping, e.g. max_epochs=50&weight_decay=0; stand in the id",
+    )
     add("--perturbation-key", metavar="COLUMN", help="obs column of perturbations in your file")
     add("--control", metavar="LABEL", help="label of the control cells in that column")
     add("--descriptor-key", metavar="KEY", help="descriptors of perturbations in your file")
@@ -82,15 +106,10 @@ def _add_how(add: Callable[..., None]) -> None:
     add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
     add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
     add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
-    add(
-        "--metric-compare-fail",
-        action="append",
-        default=[],
-        metavar="METRIC:TOL",
-        help="fail where a metric is worse than in --benchmark-compare=FILE by more than TOL, "
-        "e.g. r2:0.01 or mse:5%%; repeatable",
-    )
+    _add_intervals(add)
+    _add_gate(add)
     add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
+    add("--report", metavar="FILE", help="write a report to look at to FILE.html")
     add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
     add(
         "--update-thresholds",
@@ -104,43 +123,116 @@ def _add_how(add: Callable[..., None]) -> None:
         default="cpu",
         help="offered to the model's train (default: cpu)",
     )
+    add(
+        "--no-cache",
+        action="store_true",
+        help="train and score anew, whatever earlier runs have finished, and keep nothing",
+    )
+    add(
+        "--cache-dir",
+        metavar="DIR",
+        help="keep finished trainings and scores here (default: $RECONEVAL_CACHE/results, or in "
+        "the user's cache folder)",
+    )
+
+
+def _add_intervals(add: Callable[..., None]) -> None:
+    from reconeval.options import N_RESAMPLES
+
+    add(
+        "--resamples",
+        type=int,
+        default=N_RESAMPLES,
+        metavar="N",
+        help="find intervals of metrics from N resamples of the test cells "
+        f"(default: {N_RESAMPLES})",
+    )
+    add("--no-intervals", action="store_true", help="score without intervals")
+
+
+def _add_gate(add: Callable[..., None]) -> None:
+    add(
+        "--baseline",
+        metavar="FILE",
+        help="earlier run to compare with: JSON of --results or of pytest-benchmark "
+        "(default: the file of --benchmark-compare)",
+    )
+    add(
+        "--fail-on-regression",
+        action="store_true",
+        help="fail where a metric is worse than in the baseline beyond chance, or a cost by ratio",
+    )
+    add(
+        "--metric-compare-fail",
+        action="append",
+        default=[],
+        metavar="METRIC:TOL",
+        help="fail where a metric is worse than in the baseline by more than TOL, "
+        "e.g. r2:0.01 or mse:5%%; repeatable",
+    )
 
 
 def read_options(config: pytest.Config) -> Options:
     """Return what the user asked for; `UsageError` where a number is out of range."""
+    from reconeval.intervals import FEWEST
     from reconeval.options import Options
 
     get = config.getoption
     if get("seeds") < 1:
         msg = f"--seeds {get('seeds')}: expected at least 1"
         raise UsageError(msg)
+    if get("resamples") < FEWEST:
+        msg = f"--resamples {get('resamples')}: expected at least {FEWEST}, or --no-intervals"
+        raise UsageError(msg)
     if not 0 <= get("seed") <= 2**32 - get("seeds"):
         msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
         raise UsageError(msg)
+    results, report = _path(get("results")), _path(get("report"))
     return Options(
         models=tuple(get("model")),
+        sweeps=tuple(get("sweep")),
+        task=get("task") or _task_of_files(config.args),
         datasets=tuple(get("dataset")),
         splits=tuple(get("split")),
         cell_type_key=get("cell_type_key"),
         counts_layer=get("counts_layer"),
         batch_key=get("batch_key"),
+        protein_key=get("protein_key"),
         embedding=get("embedding"),
         embedder=get("embedder"),
         covariates=tuple(dict.fromkeys(get("covariate"))),
         perturbation_key=get("perturbation_key"),
         control=get("control"),
         descriptor_key=get("descriptor_key"),
+        query_batches=_names(get("query_batches")),
+        surgery=get("surgery"),
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
         metrics=_names(get("metrics")),
         families=_names(get("metric_family")),
+        resamples=0 if get("no_intervals") else get("resamples"),
         tolerances=tuple(get("metric_compare_fail")),
-        baseline=_baseline(config),
-        results=_path(get("results")),
+        baseline=_path(get("baseline")) or _baseline(config),
+        fail_on_regression=get("fail_on_regression"),
+        results=results,
+        report=report,
+        material=bool(
+            report
+            or (results and results.suffix == ".json")
+            or config.getoption("benchmark_json", None)
+        ),
         thresholds=_path(get("thresholds")),
         update_thresholds=get("update_thresholds"),
         accelerator=get("accelerator"),
+        cache=not get("no_cache"),
+        cache_dir=_path(get("cache_dir")),
         verbose=config.get_verbosity() > 0,
     )
+
+
+def _task_of_files(arguments: Sequence[str]) -> str | None:
+    """Return the task of a file that the user names and that is for one task alone."""
+    files = [argument.partition("::")[0].removesuffix(".py") for argument in arguments]
+    return "query_mapping" if any(file.endswith("test_query_mapping") for file in files) else None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -11,10 +11,20 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["parse_settings", "settings_id", "shown"]
+__all__ = [
+    "TRAIN",
+    "check_alias",
+    "pairs",
+    "parse_settings",
+    "settings_id",
+    "shown",
+    "surgery_id",
+    "surgery_text",
+]
 
 TRAIN = "train."
 
+_ID = re.compile(r"[A-Za-z0-9_:+\-./]+")  # what a -k expression of pytest can hold
 _WORDS = {"true": True, "false": False, "none": None}
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -40,7 +50,7 @@ def parse_settings(text: str, *, where: str) -> tuple[dict[str, Any], dict[str, 
         If a pair has no `=`, a key is no name or comes twice, or a bracket or quote stays open.
     """
     settings: dict[str, Any] = {}
-    for pair in _pairs(text, where):
+    for pair in pairs(text, where):
         key, equals, value = pair.partition("=")
         key = key.strip()
         if not equals or not key.removeprefix(TRAIN).isidentifier():
@@ -62,7 +72,25 @@ def settings_id(kwargs: Mapping[str, Any], train_kwargs: Mapping[str, Any]) -> s
     return "".join(f"+{key}:{shown(named[key])}" for key in sorted(named))
 
 
-def _pairs(text: str, where: str) -> Iterator[str]:
+def surgery_id(surgery: Mapping[str, Any]) -> str:
+    """Return settings of query mapping as they stand in a model's id."""
+    return settings_id({f"surgery.{name}": value for name, value in surgery.items()}, {})
+
+
+def surgery_text(surgery: Mapping[str, Any]) -> str:
+    """Return settings of query mapping as the option that gives them."""
+    return "--surgery " + "&".join(f"{name}={value}" for name, value in surgery.items())
+
+
+def check_alias(alias: str, *, where: str) -> None:
+    """Refuse an alias that `-k` cannot select; `where` begins the message."""
+    if not _ID.fullmatch(alias):
+        msg = f"{where}: the alias {alias!r} may hold only letters, digits and _ : + - . /"
+        raise UsageError(msg)
+
+
+def pairs(text: str, where: str) -> Iterator[str]:
+    """Yield the parts between `&` or `,` outside brackets and quotes; `where` begins errors."""
     start, quote, escaped, open_brackets = 0, "", False, [""]
     for position, char in enumerate(text):
         if escaped:

@@ -17,8 +17,13 @@ __all__ = ["main"]
 
 # name -> (module with add_arguments(parser) and run(args) -> exit code, help)
 _COMMANDS = {
+    "cache": ("reconeval.cache.cli", "show or clear what finished runs have kept"),
     "check": ("reconeval.check", "check a model against the contract"),
+    "compare": ("reconeval.compare", "compare saved runs, the worst regressions first"),
     "datasets": ("reconeval.datasets.cli", "list, verify, describe or fetch datasets"),
+    "health": ("reconeval.health", "show which metrics can tell a good model from a constant"),
+    "merge": ("reconeval.merge", "merge the results of runs that were split"),
+    "report": ("reconeval.report.html.cli", "write saved runs as one page to look at"),
     "score": ("reconeval.score", "score predicted cells in a file against measured ones"),
 }
 

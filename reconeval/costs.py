@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from reconeval.errors import Undefined
 from reconeval.metrics.registry import Metric, get_metric
+from reconeval.query_mapping.entries import MAPPING
 
 if TYPE_CHECKING:
     from reconeval.metrics.pair import Pair
 
-__all__ = ["COSTS", "find"]
+__all__ = ["COSTS", "PREDICT_ROUNDS", "find"]
+
+PREDICT_ROUNDS = 5  # predictions that are timed, after a warm-up
 
 
 def _measured(_: Pair) -> float:
@@ -45,6 +48,7 @@ COSTS: dict[str, Metric] = {
             higher_is_better=True,
         ),
         _cost("peak_rss_mb", "MB", "highest resident memory of the process in training"),
+        _cost("train_rss_mb", "MB", "resident memory of the process that training added"),
         _cost("peak_gpu_mb", "MB", "highest GPU memory that torch allocated in training"),
         _cost("n_parameters", "", "number of values in the model's torch modules"),
     )
@@ -55,4 +59,4 @@ def find(name: str) -> Metric:
     """Return the metric or cost of that name; `UsageError` with the nearest where none is."""
     import reconeval.metrics  # noqa: F401  (fills the registry)
 
-    return COSTS[name] if name in COSTS else get_metric(name)
+    return COSTS.get(name) or MAPPING.get(name) or get_metric(name)

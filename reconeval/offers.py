@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reconeval.filling import Offer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from anndata import AnnData
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CONSTRUCTOR_OFFERS",
     "OFFERED",
+    "PROTEINS",
     "TRAIN_OFFERS",
     "Offered",
     "TrainingData",
+    "cells_of",
     "constructor_offers",
     "copies",
     "fixed",
@@ -39,7 +41,10 @@ _RUN_OFFERS = (
     "enable_progress_bar",
     "logger",
 )
-TRAIN_OFFERS = ("X", "val_X", "adata", "counts", "obs", "datamodule", *_RUN_OFFERS)
+TRAIN_OFFERS = (
+    *("X", "val_X", "adata", "val_adata", "counts", "obs", "datamodule"),
+    *("batch_key", "cell_type_key", *_RUN_OFFERS),
+)
 
 
 class Offered(NamedTuple):
@@ -77,7 +82,10 @@ OFFERED = {
     ),
 }
 
+OFFERED["query_mapping"] = OFFERED["end_to_end"]  # a model of the reference, at first
+
 BATCH_SIZE = 64
+PROTEINS = "proteins"  # where the protein counts of cells are, in `obsm`
 MAX_EPOCHS = 100
 
 
@@ -96,6 +104,10 @@ class TrainingData:
         Raw counts of the same cells, or None.
     obs, val_obs
         Annotations of the same cells, or None.
+    proteins, val_proteins
+        Protein counts of the same cells, a column per protein, or None.
+    batch_key, cell_type_key
+        Columns of `obs`, or None.
     """
 
     X: FloatArray
@@ -105,25 +117,65 @@ class TrainingData:
     val_counts: FloatArray | None = None
     obs: pd.DataFrame | None = None
     val_obs: pd.DataFrame | None = None
+    proteins: pd.DataFrame | None = None
+    val_proteins: pd.DataFrame | None = None
+    batch_key: str | None = None
+    cell_type_key: str | None = None
 
     def adata(self) -> AnnData:
-        """Return a fresh AnnData of the training cells alone, counts in `layers["counts"]`.
+        """Return a fresh AnnData of the training cells alone, as `cells_of` makes it."""
+        return cells_of(self.X, self.genes, self.counts, self.obs, self.proteins)
 
-        It is made from the arrays, not cut out of the dataset: `uns`, `obsm` and `varm` of a
-        user's file may have been computed with the test cells.
-        """
-        import pandas as pd
-        from anndata import AnnData
+    def val_adata(self) -> AnnData | None:
+        """Return the same of the validation cells, or None where there are none."""
+        if self.val_X is None:
+            return None
+        return cells_of(self.val_X, self.genes, self.val_counts, self.val_obs, self.val_proteins)
 
-        obs = pd.DataFrame(index=[str(row) for row in range(len(self.X))])
-        adata = AnnData(
-            self.X.copy(),
-            obs=obs if self.obs is None else self.obs.copy(),
-            var=pd.DataFrame(index=list(self.genes)),
-        )
-        if self.counts is not None:
-            adata.layers["counts"] = self.counts.copy()
-        return adata
+
+def cells_of(
+    X: FloatArray,
+    genes: Sequence[str],
+    counts: FloatArray | None = None,
+    obs: pd.DataFrame | None = None,
+    proteins: pd.DataFrame | None = None,
+) -> AnnData:
+    """Return a fresh AnnData of some cells.
+
+    It is made from the arrays, not cut out of the dataset: `uns`, `obsm` and `varm` of a user's
+    file may have been computed with the test cells.
+
+    Parameters
+    ----------
+    X
+        Array of shape (n_cells, n_genes), log1p of counts per 10 000.
+    genes
+        n_genes gene names.
+    counts
+        Array of shape (n_cells, n_genes), raw; becomes `layers["counts"]`.
+    obs
+        Annotations, a row per cell.
+    proteins
+        Raw counts of proteins, a row per cell; becomes `obsm["proteins"]`.
+
+    Returns
+    -------
+    Copies of all of them.
+    """
+    import pandas as pd
+    from anndata import AnnData
+
+    empty = pd.DataFrame(index=[str(row) for row in range(len(X))])
+    adata = AnnData(
+        X.copy(),
+        obs=empty if obs is None else obs.copy(),
+        var=pd.DataFrame(index=list(genes)),
+    )
+    if counts is not None:
+        adata.layers["counts"] = counts.copy()
+    if proteins is not None:
+        adata.obsm[PROTEINS] = proteins.set_axis(adata.obs_names)
+    return adata
 
 
 def training_data(dataset: Dataset, split: Split) -> TrainingData:
@@ -140,7 +192,7 @@ def training_data(dataset: Dataset, split: Split) -> TrainingData:
     -------
     The cells of the split's `train` and `val`; `val_*` is None where it has no validation cells.
     """
-    X, counts, obs = dataset.X, dataset.counts, dataset.adata.obs
+    X, counts, obs, proteins = dataset.X, dataset.counts, dataset.adata.obs, dataset.proteins
     train, val = split.train, split.val
     some = len(val) > 0
     return TrainingData(
@@ -151,6 +203,10 @@ def training_data(dataset: Dataset, split: Split) -> TrainingData:
         val_counts=None if counts is None or not some else counts[val],
         obs=obs.iloc[train],
         val_obs=obs.iloc[val] if some else None,
+        proteins=None if proteins is None else proteins.iloc[train],
+        val_proteins=None if proteins is None or not some else proteins.iloc[val],
+        batch_key=dataset.batch_key,
+        cell_type_key=dataset.cell_type_key,
     )
 
 
@@ -204,7 +260,10 @@ def train_offers(
     offers = {
         "X": Offer(data.X.copy),
         "adata": Offer(data.adata),
+        "val_adata": Offer(data.val_adata),
         "datamodule": Offer(datamodule),
+        "batch_key": fixed(data.batch_key),
+        "cell_type_key": fixed(data.cell_type_key),
         **run_offers(seed=seed, accelerator=accelerator, progress=progress),
     }
     return offers | copies({"val_X": data.val_X, "counts": data.counts, "obs": data.obs})

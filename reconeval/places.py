@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconeval.errors import UsageError
 from reconeval.offers import OFFERED
+from reconeval.query_mapping.places import query_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,13 +142,21 @@ def find_places(
     """
     from reconeval.datasets import dataset_id
 
+    if task == "query_mapping":
+        places, sources = query_places(options)
+        own = any(name != source for name, source in sources.items())
+        _check_file_options(options, task, own=own)
+        return places, sources
+    if options.query_batches or options.surgery:
+        option = "--query-batches" if options.query_batches else "--surgery"
+        msg = f"{option} is for query mapping: add --task query_mapping, or drop it"
+        raise UsageError(msg)
     known, splits = _known(task)
     asked = options.datasets or tuple(
         DEFAULT_SHIFTS if task == "latent_shift" else DEFAULT_DATASETS
     )
     _check_file_options(options, task, own=not set(asked) <= set(known))
-    places: list[tuple[str, str]] = []
-    sources: dict[str, str] = {}
+    places, sources = [], {}
     for source in asked:
         name = dataset_id(source)
         if name in sources:
@@ -199,6 +208,7 @@ def _check_file_options(options: Options, task: str, *, own: bool) -> None:
         "--cell-type-key": options.cell_type_key,
         "--counts-layer": options.counts_layer,
         "--batch-key": options.batch_key,
+        "--protein-key": options.protein_key,
         **shifts,
     }
     if task == "latent_shift":
@@ -208,6 +218,9 @@ def _check_file_options(options: Options, task: str, *, own: bool) -> None:
         if option in shifts and task != "latent_shift":
             msg = f"{option} is for perturbation predictors; these are {task} models: drop it"
             raise UsageError(msg)
+    if options.protein_key is not None and task in {"decode", "latent_shift"}:
+        msg = f"--protein-key is for models of the cells themselves; these are {task} models: "
+        raise UsageError(msg + "drop it")
     if named and not own:
         msg = f"{named[0]} is for a file of your own: add --dataset FILE.h5ad"
         raise UsageError(msg)

@@ -31,8 +31,11 @@ _MARKS = {
     "gpu": "needs a CUDA device; skipped with the reason without one, failed by --require-gpu",
     "speed": "compares speeds within one run; deselected unless -m asks for it",
     "published": "compares with published figures; deselected unless -m asks for it",
+    "gate": "tries the regression gate on many trainings; deselected unless -m asks for it",
 }
-_ONLY_WHEN_ASKED = ("speed", "published")
+_ONLY_WHEN_ASKED = ("speed", "published", "gate")
+# Options of pytest-benchmark that say that its tables are wanted.
+_TIMINGS = ("autosave", "columns", "compare", "histogram", "json", "save")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # Read by OpenMP when torch is loaded, which is later. Threads that spin while they wait make
     # a training ten times slower on a machine that is busy with something else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The costs stand in rows; the tables of timings are for those who ask for them.
+    asked = any(config.getoption(f"benchmark_{name}", None) for name in _TIMINGS)
+    if config.get_verbosity() < 0 or (config.get_verbosity() == 0 and not asked):
+        config.option.benchmark_quiet = True
     if config.getoption("benchmark_columns", "") is None:
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
     from reconeval._flags import read_options
@@ -72,8 +79,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"reconeval {run['reconeval']}: {', '.join(session.specs)} on {places}",
         f"seeds {', '.join(map(str, run['seeds']))} on {run['device']}; {versions}",
-        *([f"baseline {session.options.baseline}"] if session.baseline else []),
+        *([_baseline(session)] if session.baseline else []),
+        *(session.cache.header(verbose=session.options.verbose) if session.cache else []),
     ]
+
+
+def _baseline(session: Session) -> str:
+    options = session.options
+    assumed = options.fail_on_regression and len(options.seeds) < 2
+    note = " (one seed: what another would change is assumed; say --seeds 3)" if assumed else ""
+    return f"baseline {options.baseline}{note}"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -118,6 +133,7 @@ def _no_cuda() -> str:
 
 # The tests that make rows; a run without one of them is a selection.
 _SCORING = {"test_metric", "test_train_time", "test_predict_time"}
+_MAPPING = {"test_query_mapping"}
 
 
 class _Benchmarks:
@@ -128,6 +144,7 @@ class _Benchmarks:
         self.session = session
         self.partial = any("::" in arg for arg in config.args)
         self.lost: list[Row] = []
+        self.plots: list[Path] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         option = self.config.option
@@ -135,7 +152,8 @@ class _Benchmarks:
         left_out = getattr(option, "benchmark_only", False) or getattr(
             option, "benchmark_skip", False
         )
-        if left_out or option.collectonly or not tests >= _SCORING:
+        scoring = _MAPPING if self.session.task == "query_mapping" else _SCORING
+        if left_out or option.collectonly or not tests >= scoring:
             self.partial = True
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -144,6 +162,7 @@ class _Benchmarks:
                 self.partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from reconeval.intervals import Replicates
         from reconeval.rows import Row
 
         if report.when != "call" or report.outcome not in ("passed", "failed", "skipped"):
@@ -155,26 +174,41 @@ class _Benchmarks:
                 self.session.rows.append(row)
                 if content.get("metric_seconds") is not None:
                     self.session.metric_seconds[row.key] = content["metric_seconds"]
+                self.session.reference.note(content.get("reference_seconds"))
+                self.session.reference.note_kept(row.key[:3], content.get("kept_reference"))
+                if content.get("replicates") is not None:
+                    found = Replicates.from_dict(content["replicates"])
+                    self.session.replicates[row.key] = found
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
-        output_json["reconeval"] = self.session.document()
+        from reconeval import documents
+
+        output_json["reconeval"] = documents.document(self.session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.session.cache is not None:
+            self.session.cache.trim()
         if hasattr(self.config, "workerinput"):  # an xdist worker; the controller has all rows
             return
+        from reconeval import documents
+
         run = self.session
         finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         stopped = session.shouldstop or session.shouldfail or not finished
-        if run.baseline and run.tolerances and not (self.partial or stopped):
+        gating = run.tolerances or run.options.fail_on_regression
+        if run.baseline and gating and not (self.partial or stopped):
             self.lost = run.lost()
         failed = bool(self.lost)
         if run.options.update_thresholds and run.thresholds.updates:
             run.thresholds.write()
             failed = True
         if run.options.results is not None and run.rows:
-            run.write_results()
+            documents.write_results(run)
+            self.plots = documents.write_plots(run)
+        if run.options.report is not None and run.rows:
+            documents.write_report(run)
         if failed and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -185,10 +219,25 @@ class _Benchmarks:
         if run.rows:
             width = min(out._tw.fullwidth, 200)  # noqa: SLF001  (pytest offers no public width)
             out.section("reconeval")
-            color = out.hasmarkup
-            for line in summary_lines(run.sorted_rows(), self.lost, width=width, color=color):
+            lines = summary_lines(
+                run.sorted_rows(),
+                self.lost,
+                width=width,
+                color=out.hasmarkup,
+                verbosity=self.config.get_verbosity(),
+            )
+            for line in lines:
+                out.write_line(line)
+        for line in () if run.gate is None else run.gate.unheard:
+            out.write_line(line)
+        if run.cache is not None:
+            for line in run.cache.summary(run.rows):
                 out.write_line(line)
         if run.options.results is not None and run.rows:
             out.write_line(f"rows written to {run.options.results}")
+        for path in self.plots:
+            out.write_line(f"plot written to {path}")
+        if run.options.report is not None and run.rows:
+            out.write_line(f"report written to {run.options.report}")
         if run.options.update_thresholds and run.thresholds.updates:
             out.write_line(f"bands written to {run.thresholds.path}: review and commit them")

@@ -29,7 +29,8 @@ __all__ = [
 TASKS = ("end_to_end", "decode", "latent_shift", "query_mapping")
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_LABELS = {"cell_type", "condition"}  # what a predictor also gets where it names it
+# What `predict` also gets where it names it: a predictor the first two, a model of cells the rest.
+_LABELS = {"cell_type", "condition", "counts", "obs", "proteins"}
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -145,7 +146,8 @@ def task_of(model: type | object) -> str:
 
     An attribute `task` wins. Otherwise the number of arguments that `predict` requires decides:
     one (the cells) is `end_to_end`, two (control embeddings and covariates) is `latent_shift`;
-    the labels `cell_type` and `condition` do not count. A decoder says `task = "decode"`.
+    what it gets beside these by name, as `counts` or `cell_type`, does not count. A decoder says
+    `task = "decode"`.
 
     Parameters
     ----------

@@ -28,11 +28,15 @@ _LOGGERS = (
     "pytorch_lightning",
     "pytorch_lightning.utilities.rank_zero",
     "scvi",
+    "drvi",
+    "drvi.scvi_tools_based",
     "jax",
     "jax._src.xla_bridge",
     "absl",
 )
-_MODULES = r"(lightning|pytorch_lightning|lightning_fabric|lightning_utilities|scvi|jax|absl)(\.|$)"
+_MODULES = (
+    r"(lightning|pytorch_lightning|lightning_fabric|lightning_utilities|scvi|drvi|jax|absl)(\.|$)"
+)
 # Their warnings can be attributed to a caller outside those modules, so the text counts too.
 _MESSAGES = (
     r".*does not have many workers",
@@ -40,6 +44,8 @@ _MESSAGES = (
     r".*Checkpoint directory .* exists and is not empty",
     r".*(GPU|TPU|HPU|MPS) available but not used",
     r".*Total length of .* across ranks is zero",
+    r".*We recommend using setup_mudata",
+    r".*Some proteins have all 0 counts in some batches",
     r".*was configured without a .*val_dataloader|.*defined a `validation_step` but have no",
 )
 

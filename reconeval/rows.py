@@ -17,10 +17,20 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FORMATS", "SCHEMA", "Row", "atomic_write", "check_results_path", "write_results"]
+__all__ = ["FORMATS", "KEY", "SCHEMA", "Row", "atomic_write", "check_results_path", "write_results"]
 
 SCHEMA = 1
 FORMATS = (".csv", ".json", ".parquet")
+KEY = ("model", "dataset", "split", "metric")  # the fields of `Row.key`
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "None": (type(None),),
+}
+_WORDS = {"str": "text", "int": "an integer", "float": "a number", "bool": "a bool", "None": "null"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,9 @@ class Row:
         `pass` or `fail`, then, after a colon, the comparison with the baseline if any.
     reason
         Why the value is NaN or the verdict is what it is; empty otherwise.
+    cached
+        Whether a model was trained by an earlier run, from whose results this comes; times and
+        memory are those of that run.
     """
 
     model: str
@@ -85,6 +98,7 @@ class Row:
     baseline: float | None = None
     verdict: str = ""
     reason: str = ""
+    cached: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -110,15 +124,22 @@ class Row:
         Raises
         ------
         UsageError
-            If a key that every row has is missing, or a score is no number.
+            If a key that every row has is missing, or a value is of another type.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         given = {name: value for name, value in values.items() if name in known}
         for name in ("value", "low", "high"):
             if given.get(name) is None:
                 given[name] = math.nan
-            if isinstance(given[name], bool) or not isinstance(given[name], int | float):
-                msg = f"not a row of a reconeval result: {name} is {given[name]!r}, no number"
+        for name, value in given.items():
+            words = cls.__annotations__[name].split(" | ")
+            # JSON writes 1.0 as 1 in some programs; True is no number.
+            kinds = {kind for word in words for kind in _KINDS[word]}
+            if type(value) not in kinds:
+                expected = " or ".join(_WORDS[word] for word in words)
+                msg = (
+                    f"not a row of a reconeval result: {name} is {value!r:.40}, expected {expected}"
+                )
                 raise UsageError(msg)
         try:
             return cls(**given)
@@ -127,10 +148,12 @@ class Row:
             raise UsageError(msg) from None
 
 
-def check_results_path(path: Path, *, option: str = "--results") -> None:
+def check_results_path(
+    path: Path, *, option: str = "--results", endings: Sequence[str] = FORMATS
+) -> None:
     """Refuse a path that results could not be written to; `option` is what the user gave it as."""
-    if path.suffix not in FORMATS:
-        kinds = ", ".join(FORMATS)
+    if path.suffix not in endings:
+        kinds = ", ".join(endings)
         msg = f"{option} {path}: unknown ending {path.suffix!r}, expected one of {kinds}"
         raise UsageError(msg)
     folder = path.resolve().parent
@@ -154,7 +177,12 @@ def _unwritable(path: Path, option: str, error: OSError) -> UsageError:
 
 
 def write_results(
-    path: Path, rows: Sequence[Row], run: Mapping[str, Any], *, option: str = "--results"
+    path: Path,
+    rows: Sequence[Row],
+    run: Mapping[str, Any],
+    *,
+    further: Mapping[str, Any] | None = None,
+    option: str = "--results",
 ) -> None:
     """Write rows as a tidy table, by the path's ending, never half.
 
@@ -166,6 +194,8 @@ def write_results(
         One line or record each.
     run
         Versions, machine, command line, start and duration of the run.
+    further
+        What JSON holds beside rows and run, such as replicates; other formats leave it out.
     option
         What the user gave the path as.
 
@@ -176,16 +206,18 @@ def write_results(
     """
     check_results_path(path, option=option)
     try:
-        atomic_write(path, _content(path, rows, run))
+        atomic_write(path, _content(path, rows, run, further or {}))
     except OSError as error:  # such as a disk that is full by now
         raise _unwritable(path, option, error) from error
 
 
-def _content(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> bytes:
+def _content(
+    path: Path, rows: Sequence[Row], run: Mapping[str, Any], further: Mapping[str, Any]
+) -> bytes:
     """Return the file's bytes, by the path's ending."""
     records = [row.to_dict() for row in rows]
     if path.suffix == ".json":
-        document = {"schema": SCHEMA, "run": dict(run), "rows": records}
+        document = {"schema": SCHEMA, "run": dict(run), "rows": records, **further}
         return json.dumps(document, indent=1, allow_nan=False).encode()
     import pandas as pd
 
@@ -203,15 +235,26 @@ def _content(path: Path, rows: Sequence[Row], run: Mapping[str, Any]) -> bytes:
     return content
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader sees the old or the new content, never half."""
+def atomic_write(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file in one step: a reader sees the old or the new content, never half.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Its bytes.
+    durable
+        Wait for the disk, so that this holds even where the machine loses its power.
+    """
     path = path.resolve()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)

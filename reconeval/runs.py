@@ -6,15 +6,16 @@ import math
 import statistics
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reconeval.calls import call_model, checked_prediction
+from reconeval.calls import call_model
 from reconeval.errors import ReconevalError
+from reconeval.fits import Fit, fit, predict, time_predictions
+from reconeval.intervals import averaged, interval_of, resample
 from reconeval.metrics.registry import METRICS, Score
-from reconeval.quiet import quiet
+from reconeval.query_mapping.entries import MAPPING
 from reconeval.rows import Row
-from reconeval.seeding import seed_everything
-from reconeval.timing import Usage
+from reconeval.timing import n_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from reconeval._typing import FloatArray
     from reconeval.cases import Case
     from reconeval.inputs import Inputs
-    from reconeval.metrics.pair import Pair
+    from reconeval.intervals import Replicates
     from reconeval.metrics.registry import Family, Metric
     from reconeval.spec import ModelSpec
 
@@ -32,36 +33,15 @@ _FAMILIES: dict[str, tuple[Family, ...]] = {
     "end_to_end": ("statistical", "biological"),
     "decode": ("statistical", "biological"),
     "latent_shift": ("statistical", "perturbational"),
+    "query_mapping": ("query_mapping", "statistical", "biological"),
 }
 # Parts of a truth that a task never has; what needs them has no row, not one that is skipped.
 _ABSENT = {
     "end_to_end": frozenset({"latent"}),
     "decode": frozenset({"latent"}),
     "latent_shift": frozenset({"counts"}),
+    "query_mapping": frozenset({"latent"}),
 }
-
-
-@dataclass(eq=False)
-class Fit:
-    """One trained model and its prediction.
-
-    Attributes
-    ----------
-    seed
-        The seed of this training.
-    model
-        The trained model.
-    training, predicting
-        Seconds and memory of the two.
-    pair
-        The prediction beside the truth.
-    """
-
-    seed: int
-    model: Any
-    training: Usage
-    predicting: Usage
-    pair: Pair
 
 
 @dataclass(eq=False)
@@ -74,6 +54,8 @@ class Run:
         The model, the case and one trained model per seed.
     verbose
         Whether third-party libraries may write to the terminal while the model predicts.
+    resamples
+        In how many resamples of the test cells metrics are computed for intervals; 0 for none.
     metric_seconds
         Seconds that each metric took, over all seeds; the first model pays for the truth's part.
     error
@@ -86,9 +68,17 @@ class Run:
     fits: list[Fit]
     error: str = ""
     verbose: bool = False
+    resamples: int = 0
     metric_seconds: dict[str, float] = field(default_factory=dict)
     _scores: dict[str, list[Score]] = field(default_factory=dict, repr=False)
+    _replicates: dict[str, Replicates | None] = field(default_factory=dict, repr=False)
     _predicting: float = field(default=0.0, repr=False)  # seconds of predictions for metrics
+    _rounds: list[float] = field(default_factory=list, repr=False)
+
+    @property
+    def cached(self) -> bool:
+        """Whether a model was trained by an earlier run."""
+        return False
 
     def scores(self, metric: Metric) -> list[Score]:
         """Return the metric's score for each seed, computed on first use."""
@@ -105,10 +95,45 @@ class Run:
         return self._scores[metric.name]
 
     def row(self, metric: Metric) -> Row:
-        """Return the row of a metric: mean, lowest and highest value over the seeds."""
+        """Return the row of a metric: mean, lowest and highest value over the seeds, interval."""
         scores = self.scores(metric)
         reason = self.unserved(metric) or next((one.reason for one in scores if one.reason), "")
-        return self._row(metric, [one.value for one in scores], reason)
+        row, kept = self._row(metric, [one.value for one in scores], reason), None
+        if self.resamples:
+            kept = self.replicates(metric)
+        found = None if kept is None else interval_of(row.value, kept, bounds=metric.range)
+        if found is None:
+            return row
+        return replace(row, ci_low=found.low, ci_high=found.high, ci_method=found.method)
+
+    def replicates(self, metric: Metric) -> Replicates | None:
+        """Return the metric's values in resamples and of the seeds, computed on first use.
+
+        Parameters
+        ----------
+        metric
+            A metric, no cost.
+
+        Returns
+        -------
+        The values; None where the metric has no value, nothing is resampled, or neither resamples
+        nor several seeds tell anything.
+        """
+        if metric.name not in self._replicates:
+            values, found = [one.value for one in self.scores(metric)], None
+            if self.resamples and self.fits and all(map(math.isfinite, values)):
+                found = averaged([self._resampled(metric, fit) for fit in self.fits], values)
+            self._replicates[metric.name] = found
+        return self._replicates[metric.name]
+
+    def _resampled(self, metric: Metric, fit: Fit) -> Replicates:
+        return resample(
+            self.case,
+            metric,
+            fit.pair,
+            lambda inputs: self.predict(fit, inputs),
+            n_resamples=self.resamples,
+        )
 
     def cost_row(self, cost: Metric, values: Sequence[float]) -> Row:
         """Return the row of a cost: the median of its values, one per seed or round."""
@@ -126,7 +151,34 @@ class Run:
 
     def predict(self, fit: Fit, inputs: Inputs) -> FloatArray:
         """Return a fit's checked prediction for some inputs."""
-        return _predict(self.spec, self.case, fit.model, fit.seed, inputs, verbose=self.verbose)
+        return predict(self.spec, self.case, fit.model, fit.seed, inputs, verbose=self.verbose)
+
+    def n_parameters(self, fit: Fit) -> int | None:
+        """Return the number of parameters of a fit's model, None where nobody knows.
+
+        Raises
+        ------
+        ModelError
+            If the model raises when it is asked.
+        """
+        who = f"counting the parameters of {self.spec.id}"
+        return call_model(who, n_parameters, fit.model)
+
+    def rounds(self) -> list[float]:
+        """Return the seconds of predicting all test cells, measured on first use.
+
+        Returns
+        -------
+        Seconds of each of `PREDICT_ROUNDS` predictions of the first seed's model, after a warm-up.
+
+        Raises
+        ------
+        ModelError
+            If the model raises.
+        """
+        if not self._rounds:
+            self._rounds = time_predictions(self.spec, self.case, self.fits[0].model)
+        return self._rounds
 
     def _score(self, metric: Metric, fit: Fit) -> Score:
         def predict(inputs: Inputs) -> FloatArray:
@@ -157,7 +209,7 @@ class Run:
             seeds=len(self.fits),
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
-            positive=None if metric.family == "cost" else self.case.positive(metric),
+            cached=self.cached,
             reason=reason,
         )
 
@@ -203,42 +255,6 @@ def train(
     return Run(spec, case, fits, verbose=verbose)
 
 
-def fit(
-    spec: ModelSpec, case: Case, seed: int, *, accelerator: str = "cpu", verbose: bool = False
-) -> Fit:
-    """Build, train and predict for one seed.
-
-    Raises
-    ------
-    ModelError
-        If the model raises or its prediction is no array of the right shape; one line that names
-        the call.
-    """
-    who = f"{spec.id} on {case.name}, seed {seed}"
-    constructor = case.constructor_offers(seed=seed)
-    offers = case.train_offers(seed=seed, accelerator=accelerator, progress=verbose)
-    seed_everything(seed)
-    with quiet(verbose=verbose):
-        model = call_model(f"building {who}", spec.build, constructor)
-        train_model = call_model(f"training {who}", spec.training, model, offers)
-        with Usage() as training:
-            call_model(f"training {who}", train_model)
-    with Usage() as predicting:
-        prediction = _predict(spec, case, model, seed, case.test_input(), verbose=verbose)
-    return Fit(seed, model, training, predicting, case.pair(prediction))
-
-
-def _predict(
-    spec: ModelSpec, case: Case, model: Any, seed: int, inputs: Inputs, *, verbose: bool
-) -> FloatArray:
-    who = f"{spec.id}.predict on {case.name}, seed {seed}"
-    args, kwargs = inputs.arguments(model)
-    shape = (len(inputs), case.n_columns)
-    with quiet(verbose=verbose):
-        raw = call_model(who, model.predict, *args, **kwargs)
-    return checked_prediction(raw, shape, who, column=case.column)
-
-
 def metric_names(task: str) -> tuple[str, ...]:
     """Return the metrics that apply to a task, in the registry's order."""
     import reconeval.metrics  # noqa: F401  (fills the registry)
@@ -246,6 +262,6 @@ def metric_names(task: str) -> tuple[str, ...]:
     families, absent = _FAMILIES.get(task, ()), _ABSENT.get(task, frozenset())
     return tuple(
         name
-        for name, metric in METRICS.items()
+        for name, metric in {**MAPPING, **METRICS}.items()
         if metric.family in families and not metric.needs & absent
     )

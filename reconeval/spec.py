@@ -3,153 +3,38 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconeval._loading import class_of, load_target
+from reconeval._model_spec import ModelSpec
 from reconeval._models_file import check_table, read_models_file
-from reconeval._settings import parse_settings, settings_id
-from reconeval.adapters import adapt
+from reconeval._settings import TRAIN, check_alias, parse_settings, settings_id
+from reconeval.adapters import adapt, find_scvi
 from reconeval.contract import declared_exceptions
 from reconeval.errors import UsageError
-from reconeval.filling import check_keywords, fill, hint, plan, signature_of
+from reconeval.filling import check_keywords, hint, plan, signature_of
 from reconeval.offers import OFFERED
 from reconeval.protocols import method_parameters, task_of
+from reconeval.sweep import read_sweeps, variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from reconeval.filling import Offer
+    Settings = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, str]]
 
 __all__ = ["ModelSpec", "parse_models"]
 
-_ID = re.compile(r"[A-Za-z0-9_:+\-./]+")  # what a -k expression of pytest can hold
 _TOML = re.compile(r"(?P<path>[^?]+\.toml)(?::(?P<alias>[^:]+))?")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ModelSpec:
-    """A model as the user named it.
-
-    Attributes
-    ----------
-    id
-        Unique in a run; the alias, or the class with its settings. Letters, digits, `_:+-./`.
-    source
-        What the user typed.
-    target
-        `MODULE:CLASS`.
-    task
-        One of `reconeval.protocols.TASKS`.
-    kwargs, train_kwargs
-        What the user wrote for the constructor and for `train`.
-    exceptions
-        Checks of the contract that the model is known to fail, with the reason.
-    factory
-        Makes the model: the class, a function, or an adapter around a class.
-    embedding
-        Of a decoder: the name of the embedding that it decodes, and what was typed for it.
-    """
-
-    id: str
-    source: str
-    target: str
-    task: str
-    factory: Callable[..., Any] = field(repr=False)
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    train_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    exceptions: Mapping[str, str] = field(default_factory=dict)
-    embedding: tuple[str, str] | None = None
-
-    @property
-    def key(self) -> str:
-        """The target with its settings, and the embedding: the same whatever the alias."""
-        name = f"/{self.embedding[0]}" if self.embedding else ""
-        return self.target + settings_id(self.kwargs, self.train_kwargs) + name
-
-    @property
-    def typed(self) -> str:
-        """What the user typed, for results."""
-        return f"{self.source} {self.embedding[1]}" if self.embedding else self.source
-
-    def decoding(self, name: str, option: str) -> ModelSpec:
-        """Return the spec of the same decoder on an embedding.
-
-        Parameters
-        ----------
-        name
-            Of the embedding; becomes part of the id, so that results on two embeddings are
-            never taken for those of one model.
-        option
-            What the user typed for it.
-        """
-        return replace(self, id=f"{self.id}/{name}", embedding=(name, option))
-
-    @property
-    def name(self) -> str:
-        """The name of the class, without its module."""
-        return self.target.rpartition(":")[2]
-
-    def build(self, offers: Mapping[str, Offer]) -> Any:
-        """Make the model, its arguments filled by name.
-
-        Parameters
-        ----------
-        offers
-            As `reconeval.offers.constructor_offers` makes them.
-
-        Returns
-        -------
-        A new, untrained model.
-
-        Raises
-        ------
-        UsageError
-            If the constructor requires what nothing offers; errors of the model's own pass.
-        """
-        where = f"{self.source}: {self.name}()"
-        args, kwargs = fill(self.factory, offers, self.kwargs, where=where)
-        return self.factory(*args, **kwargs)
-
-    def train(self, model: Any, offers: Mapping[str, Offer]) -> None:
-        """Train the model, the arguments of `train` filled by name.
-
-        Parameters
-        ----------
-        model
-            What `build` returned.
-        offers
-            As `reconeval.offers.train_offers` makes them.
-
-        Raises
-        ------
-        UsageError
-            If `train` requires what nothing offers; errors of the model's own pass.
-        """
-        self.training(model, offers)()
-
-    def training(self, model: Any, offers: Mapping[str, Offer]) -> Callable[[], None]:
-        """Return the call of `train` with its arguments made, so that a timing covers it alone.
-
-        Parameters and errors are those of `train`.
-        """
-        where = f"{self.source}: {self.name}.train()"
-        offered = OFFERED[self.task]
-        args, kwargs = fill(
-            model.train,
-            offers,
-            self.train_kwargs,
-            where=where,
-            lone=offered.lone,
-            reserved=offered.train,
-        )
-        return partial(model.train, *args, **kwargs)
-
-
 def parse_models(
-    texts: Sequence[str], *, folder: Path | None = None, option: str = "--model "
+    texts: Sequence[str],
+    *,
+    folder: Path | None = None,
+    option: str = "--model ",
+    sweeps: Sequence[str] = (),
 ) -> list[ModelSpec]:
     """Read the models that the user asked for; imports their modules, builds nothing.
 
@@ -162,6 +47,8 @@ def parse_models(
         Where modules and files are looked up first; default the current folder.
     option
         Stands before the text in messages.
+    sweeps
+        Texts of `--sweep`; each model becomes one for each point of their grid.
 
     Returns
     -------
@@ -174,8 +61,9 @@ def parse_models(
     """
     folder = Path.cwd() if folder is None else folder
     specs: dict[str, ModelSpec] = {}
+    reading = _Reading(folder, option, read_sweeps(sweeps))
     for text in texts:
-        for spec in _parse(text, folder, option):
+        for spec in _parse(text, reading):
             if spec.id in specs:
                 first, second = specs[spec.id].source, spec.source
                 msg = f"{option}{second}: has the id {spec.id!r} of {option}{first}; "
@@ -190,65 +78,66 @@ def parse_models(
     return list(specs.values())
 
 
-def _parse(text: str, folder: Path, option: str) -> Iterable[ModelSpec]:
-    where = option + text
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What holds for all models: where they are, how messages begin, and what is swept."""
+
+    folder: Path
+    option: str
+    grid: Sequence[Mapping[str, str]]
+
+
+def _parse(text: str, reading: _Reading) -> Iterable[ModelSpec]:
+    where = reading.option + text
     toml = _TOML.fullmatch(text)
     if toml is not None:
-        yield from _parse_file(folder / toml["path"], toml["alias"], text, folder, option)
+        yield from _parse_file(toml["path"], toml["alias"], text, reading)
         return
     head, question, query = text.partition("?")
     alias, equals, target = head.rpartition("=")
     if equals:
-        _check_alias(alias, where=where)
+        check_alias(alias, where=where)
     kwargs, train_kwargs = parse_settings(query, where=where) if question else ({}, {})
-    yield _make(
-        alias or None,
-        text,
-        target,
-        kwargs=kwargs,
-        train_kwargs=train_kwargs,
-        folder=folder,
-        where=where,
-    )
+    for settings in variants(kwargs, train_kwargs, reading.grid, where=where):
+        yield _make(alias or None, text, target, settings, folder=reading.folder, where=where)
 
 
-def _parse_file(
-    path: Path, wanted: str | None, text: str, folder: Path, option: str
-) -> Iterable[ModelSpec]:
-    tables = read_models_file(path, where=option + text)
+def _parse_file(path: str, wanted: str | None, text: str, reading: _Reading) -> Iterable[ModelSpec]:
+    tables = read_models_file(reading.folder / path, where=reading.option + text)
     if wanted is not None and wanted not in tables:
-        msg = f"{option}{text}: no table [{wanted}]{hint(wanted, tables)}"
+        msg = f"{reading.option}{text}: no table [{wanted}]{hint(wanted, tables)}"
         raise UsageError(msg)
     for alias in tables if wanted is None else [wanted]:
         source = f"{text}:{alias}" if wanted is None else text
-        where = option + source
-        _check_alias(alias, where=where)
+        where = reading.option + source
+        check_alias(alias, where=where)
         table = tables[alias]
         check_table(table, where=where)
-        yield _make(
-            alias,
-            source,
-            table["target"],
-            kwargs=table.get("kwargs", {}),
-            train_kwargs=table.get("train", {}),
-            exceptions=table.get("exceptions", {}),
-            folder=folder,
-            where=where,
-        )
+        kwargs, train_kwargs = table.get("kwargs", {}), table.get("train", {})
+        for settings in variants(kwargs, train_kwargs, reading.grid, where=where):
+            yield _make(
+                alias,
+                source,
+                table["target"],
+                settings,
+                exceptions=table.get("exceptions", {}),
+                folder=reading.folder,
+                where=where,
+            )
 
 
 def _make(
     alias: str | None,
     source: str,
     target: str,
+    settings: Settings,
     *,
-    kwargs: Mapping[str, Any],
-    train_kwargs: Mapping[str, Any],
     exceptions: Mapping[str, str] | None = None,
     folder: Path,
     where: str,
 ) -> ModelSpec:
-    found = load_target(target, folder=folder, where=where)
+    kwargs, train_kwargs, swept = settings
+    found = find_scvi(target, where=where) or load_target(target, folder=folder, where=where)
     made = class_of(found, where=where)
     adapted = adapt(made, found, where=where)
     factory = adapted or found
@@ -268,7 +157,7 @@ def _make(
         plan(parameters, offered.train, train_kwargs, where=place, lone=offered.lone)
     declared = declared_exceptions(made, exceptions or {}, task, where=where)
     return ModelSpec(
-        id=alias or name + settings_id(kwargs, train_kwargs),
+        id=_id(alias, name, settings),
         source=source,
         target=target,
         task=task,
@@ -276,7 +165,20 @@ def _make(
         kwargs=kwargs,
         train_kwargs=train_kwargs,
         exceptions=declared,
+        swept=swept,
     )
+
+
+def _id(alias: str | None, name: str, settings: Settings) -> str:
+    """Return the alias with what was swept, or the class with all its settings."""
+    kwargs, train_kwargs, swept = settings
+    if alias is None:
+        return name + settings_id(kwargs, train_kwargs)
+    named = {
+        TRAIN: {key: value for key, value in train_kwargs.items() if TRAIN + key in swept},
+        "": {key: value for key, value in kwargs.items() if key in swept},
+    }
+    return alias + settings_id(named[""], named[TRAIN])
 
 
 def _check_call(
@@ -289,9 +191,3 @@ def _check_call(
     check_keywords(parameters, kwargs, where=where)
     if task in OFFERED:
         plan(parameters, OFFERED[task].constructor, kwargs, where=where)
-
-
-def _check_alias(alias: str, *, where: str) -> None:
-    if not _ID.fullmatch(alias):
-        msg = f"{where}: the alias {alias!r} may hold only letters, digits and _ : + - . /"
-        raise UsageError(msg)

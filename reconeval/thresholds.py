@@ -87,9 +87,9 @@ class Thresholds:
         return cls(where, tables)
 
     def bound(self, row: Row, model_key: str, metric: Metric) -> float | None:
-        """Return the worst value that passes: the stricter of the floor and the model's band."""
+        """Return the worst value that passes: the strictest of limit, floor and model's band."""
         place = self.tables.get(row.dataset, {}).get(row.split, {})
-        bounds = []
+        bounds = [] if metric.limit is None else [metric.limit]
         floor = place.get("floor", {}).get(metric.name)
         if floor is not None:
             bounds.append(float(floor))
@@ -178,10 +178,14 @@ def _check_bound(path: Path, place: str, bound: object, *, floor: bool) -> None:
 
 
 def shortfall(row: Row, metric: Metric, bound: float | None) -> list[str]:
-    """Return the failure in one line if a row misses its bound or is undefined, else nothing."""
+    """Return the failure in one line if a row misses its bound or is undefined, else nothing.
+
+    A row that misses its bound and has a reason tells it.
+    """
     if math.isnan(row.value):
         return [f"{row.where}: undefined, {row.reason}"]
     if bound is None or metric.badness(row.value) <= metric.badness(bound):
         return []
     way = {True: "at least", False: "at most", None: f"as near to {metric.best:g} as"}
-    return [f"{row.where}: {row.value:.4g}, expected {way[metric.higher_is_better]} {bound:.4g}"]
+    text = f"{row.where}: {row.value:.4g}, expected {way[metric.higher_is_better]} {bound:.4g}"
+    return [f"{text}: {row.reason}" if row.reason else text]

@@ -53,6 +53,8 @@ class Usage:
     peak_rss_mb
         Highest resident memory of the process inside the block, MB (10**6 bytes), sampled every
         20 ms.
+    added_rss_mb
+        How much of it the process did not hold before, MB, at least 0.
     peak_gpu_mb
         Highest GPU memory that torch allocated inside the block, beyond what it held before, MB;
         None without a GPU.
@@ -61,6 +63,7 @@ class Usage:
     interval: float = 0.02
     seconds: float = field(default=0.0, init=False)
     peak_rss_mb: float = field(default=0.0, init=False)
+    added_rss_mb: float = field(default=0.0, init=False)
     peak_gpu_mb: float | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
@@ -69,6 +72,7 @@ class Usage:
         self._process = psutil.Process()
         self._stop = threading.Event()
         self._sample()
+        self._rss_before = self.peak_rss_mb
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         synchronize()
@@ -91,6 +95,7 @@ class Usage:
         self._stop.set()
         self._thread.join()
         self._sample()
+        self.added_rss_mb = self.peak_rss_mb - self._rss_before
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             self.peak_gpu_mb = (torch.cuda.max_memory_allocated() - self._gpu_before) / 1e6

@@ -95,10 +95,15 @@ class SoundPredictorOfTypes(SoundPredictor):
         return self.answer(ctrl_emb, pert_cov) + steps[:, None]
 
 
-class Mapper(SoundPredictor):
+class Mapper:
     """Is for a task that has no contract."""
 
     task = "query_mapping"
+
+    def train(self, X): ...
+
+    def predict(self, X):
+        return X
 
 
 class BuildReturnsItsClass:

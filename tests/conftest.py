@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ settings.register_profile(
 )
 settings.load_profile("reconeval")
 
+_COUNT = itertools.count()
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -39,6 +42,31 @@ def data_file(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     pytest.skip(f"needs {name} in ../shared/data or $RECONEVAL_DATA_DIR")
+
+
+@pytest.fixture(scope="session")
+def loaded_once():
+    """Load what cannot be imported twice in a process, before pytester takes modules away."""
+    import anndata
+    import pandas.core.arrays.arrow.extension_types
+    import pyarrow.parquet
+    import sklearn.linear_model
+    import torch
+
+    return anndata, pandas, pyarrow, sklearn, torch
+
+
+@pytest.fixture
+def pytester(loaded_once, pytester):
+    """A folder of its own; runs in it forget what they loaded, but not what came before."""
+    return pytester
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """Give each test a cache of its own: none finds what another has finished, or the user's."""
+    folder = tmp_path_factory.getbasetemp() / "caches" / str(next(_COUNT))
+    monkeypatch.setenv("RECONEVAL_CACHE", str(folder))
 
 
 ROW = Row(

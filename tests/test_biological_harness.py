@@ -68,7 +68,8 @@ def test_every_gene_set_metric_has_a_value_on_immune(pytester, split):
     assert list(found.index) == BIOLOGICAL
     assert found["value"].notna().all()
     assert (found["verdict"] == "pass").all()
-    assert (found["reason"] == "").all()
+    # A metric may be told not to be informative; it has its value nevertheless.
+    assert (found["reason"].eq("") | found["reason"].str.startswith("not informative")).all()
     # A value that says nothing would be one of a phase that all cells share.
     assert 0 < found.loc["cellcycle_S", "value"] < 1
     assert 0 < found.loc["cellcycle_G2M", "value"] < 1

@@ -2,15 +2,18 @@
 
 import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from reconeval.cli import main
 from reconeval.costs import find
 from reconeval.errors import UsageError
-from reconeval.gate import Tolerance, compare, lost_rows, read_baseline
+from reconeval.gate import Tolerance, compare, lost_rows, read_baseline, read_saved
 from tests.conftest import ROW
 
 VALUES = st.floats(-10, 10, allow_nan=False)
@@ -160,3 +163,62 @@ def test_what_is_no_baseline(tmp_path, content, match):
         path.write_text(content)
     with pytest.raises(UsageError, match=match):
         read_baseline(path)
+
+
+@pytest.mark.parametrize(
+    ("run", "match"),
+    [
+        (3, "run is 3, expected a table"),
+        ({"duration_s": "x"}, r"run\.duration_s is 'x', expected a number"),
+        ({"duration_s": True}, r"run\.duration_s is True, expected a number"),
+        ({"reference_seconds": "1"}, r"run\.reference_seconds is '1', expected a number"),
+        ({"parts": [1]}, r"run\.parts is \[1\], expected a list of tables"),
+        ({"parts": [{"timed": 3}]}, r"run\.parts\[0\]\.timed is 3, expected a list"),
+        ({"datasets": 3}, r"run\.datasets is 3, expected a table of names"),
+        ({"seeds": 3}, r"run\.seeds is 3, expected a list"),
+    ],
+)
+def test_a_damaged_run_is_refused_wherever_it_is_read(
+    tmp_path, monkeypatch, capsys, make_row, run, match
+):
+    monkeypatch.chdir(tmp_path)
+    write_document(run=run, rows=[make_row().to_dict()])
+    for command in ("compare old.json old.json", "merge old.json -o all.json"):
+        assert main(command.split()) == 4
+        assert re.search(f"old.json: {match}; save the run again", capsys.readouterr().err)
+    assert main(["report", "old.json", "-o", "out.html"]) == 4
+    assert re.search(match, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"ci_low": "a"}, "ci_low is 'a', expected a number or null"),
+        ({"threshold": "x"}, "threshold is 'x', expected a number or null"),
+        ({"value": True}, "value is True, expected a number"),
+        ({"model": ["A"]}, r"model is \['A'\], expected text"),
+        ({"seeds": "3"}, "seeds is '3', expected an integer"),
+        ({"informative": 1}, "informative is 1, expected a bool or null"),
+    ],
+)
+def test_a_damaged_row_is_refused(tmp_path, monkeypatch, make_row, change, match):
+    monkeypatch.chdir(tmp_path)
+    write_document(rows=[{**make_row().to_dict(), **change}])
+    with pytest.raises(UsageError, match=f"old.json: not a row of a reconeval result: {match}"):
+        read_saved(Path("old.json"))
+
+
+def test_numbers_that_json_does_not_have_are_absent(tmp_path, monkeypatch, make_row):
+    monkeypatch.chdir(tmp_path)
+    row = {**make_row().to_dict(), "value": math.nan, "ci_low": math.inf}
+    write_document(run={"duration_s": math.nan, "seeds": None}, rows=[row])
+    saved = read_saved(Path("old.json"))
+    (read,) = saved.rows.values()
+    assert math.isnan(read.value)
+    assert read.ci_low is None
+    assert saved.run == {}
+    assert main(["merge", "old.json", "-o", "all.json"]) == 0
+
+
+def write_document(**document):
+    Path("old.json").write_text(json.dumps({"schema": 1, **document}))

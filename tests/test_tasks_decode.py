@@ -129,7 +129,7 @@ class TestEmbedder:
     def test_what_it_draws_from_a_global_generator_is_seeded(self, pytester):
         values = []
         for name in ("a.json", "b.json"):
-            bench(pytester, *QUICK, "--embedder=fm:Noise", f"--results={name}")
+            bench(pytester, *QUICK, "--no-cache", "--embedder=fm:Noise", f"--results={name}")
             values.append(rows(name)["value"].tolist())
         assert values[0] == values[1]
 

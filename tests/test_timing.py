@@ -30,6 +30,16 @@ def test_usage_sees_memory_that_is_gone_afterwards():
         time.sleep(0.05)
         del block
     assert busy.peak_rss_mb > idle.peak_rss_mb + 250
+    assert busy.added_rss_mb > 250
+
+
+def test_memory_that_was_there_before_is_not_added():
+    block = np.ones(40_000_000)
+    with Usage() as usage:
+        pass
+    assert 0 <= usage.added_rss_mb < 100
+    assert usage.peak_rss_mb > 320
+    del block
 
 
 def test_an_error_passes_through_and_is_timed():

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reconeval.adapters.scikit_learn import adapt_transformer
+from reconeval.adapters.scvi import ScviModel, adapt_scvi, find_scvi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ADAPTERS", "Adapter", "adapt"]
+__all__ = ["ADAPTERS", "Adapter", "adapt", "find_scvi"]
 
 
 class Adapter(Protocol):
@@ -38,7 +39,7 @@ class Adapter(Protocol):
         """
 
 
-ADAPTERS: tuple[Adapter, ...] = (adapt_transformer,)
+ADAPTERS: tuple[Adapter, ...] = (adapt_scvi, adapt_transformer)
 
 
 def adapt(cls: type, make: Callable[..., Any] | None = None, *, where: str = "") -> type | None:
@@ -63,7 +64,7 @@ def adapt(cls: type, make: Callable[..., Any] | None = None, *, where: str = "")
     UsageError
         If an adapter knows the kind but the class lacks what reconstruction needs.
     """
-    if hasattr(cls, "train"):
+    if issubclass(cls, ScviModel):
         return None
     where = where or cls.__name__
     found = (adapter(cls, make or cls, where=where) for adapter in ADAPTERS)

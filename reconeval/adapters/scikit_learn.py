@@ -67,7 +67,7 @@ class Transformer:
 
 
 def adapt_transformer(cls: type, make: Callable[..., Any], *, where: str) -> type | None:
-    """Return a model class for a transformer, or None if `cls` has no `fit`.
+    """Return a model class for a transformer, or None if `cls` has `train` or no `fit`.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def adapt_transformer(cls: type, make: Callable[..., Any], *, where: str) -> typ
     UsageError
         If the class can be fitted but not transform or transform back.
     """
-    if not callable(getattr(cls, "fit", None)):
+    if not callable(getattr(cls, "fit", None)) or hasattr(cls, "train"):
         return None
     missing = [name for name in _NEEDS if not callable(getattr(cls, name, None))]
     if missing:

@@ -56,14 +56,22 @@ class Populations:
         The mean, or NaN with the reason. A group whose truth beside itself has no value is left
         out; one that has none through the prediction takes the mean's value.
         """
-        perfect, predicted = self._scores(metric, self._perfect), self._scores(metric, cells)
+        perfect, predicted = self.scores(metric, self._perfect), self.scores(metric, cells)
         served = [group for group, one in perfect.items() if not one.reason]
         for group in served or list(perfect)[:1]:  # without any, one of them tells why
             if predicted[group].reason:
                 return Score(math.nan, f"{group}: {predicted[group].reason}")
         return Score(float(np.mean([predicted[group].value for group in served])))
 
-    def _scores(self, metric: Metric, cells: Pair) -> dict[Group, Score]:
+    def scores(self, metric: Metric, cells: Pair) -> dict[Group, Score]:
+        """Return the score of each group, computed once for a prediction.
+
+        Parameters
+        ----------
+        metric, cells
+            As for `score`.
+        """
+
         def build() -> dict[Group, Score]:
             pairs = cells.cached("populations", lambda: self._pairs(cells))
             return {group: score(metric, pair) for group, pair in pairs.items()}

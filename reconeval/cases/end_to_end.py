@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconeval.cases._base import Case
 from reconeval.errors import Undefined
@@ -15,14 +15,14 @@ from reconeval.offers import constructor_offers, train_offers, training_data
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconeval._typing import FloatArray
+    from reconeval._typing import FloatArray, IntArray
     from reconeval.datasets import Dataset
     from reconeval.filling import Offer
     from reconeval.metrics.registry import Metric
     from reconeval.metrics.thinning import Thinned
     from reconeval.offers import TrainingData
 
-__all__ = ["EndToEndCase", "ReconstructionCase"]
+__all__ = ["EndToEndCase", "ReconstructionCase", "cell_inputs"]
 
 
 @dataclass(eq=False)
@@ -105,8 +105,9 @@ class EndToEndCase(ReconstructionCase):
         return train_offers(self.data, seed=seed, accelerator=accelerator, progress=progress)
 
     def test_input(self) -> Inputs:
-        """Return a fresh copy of the test cells, (n_test, n_genes)."""
-        return Inputs({"X": self.dataset.X[self.split.test]})
+        """Return a fresh copy of the test cells, (n_test, n_genes), and what goes with them."""
+        test, counts = self.split.test, self.dataset.counts
+        return self._inputs(self.dataset.X[test], None if counts is None else counts[test])
 
     def completed(
         self, metric: Metric, pair: Pair, predict: Callable[[Inputs], FloatArray]
@@ -114,6 +115,42 @@ class EndToEndCase(ReconstructionCase):
         """Add the prediction for thinned cells where a metric of counts needs it."""
         if "counts" in metric.needs and pair.thinned_prediction is None:
             parts = self.thinned()
-            if parts is not None:
-                pair.thinned_prediction = predict(Inputs({"X": parts.X.copy()}))
+            if parts is not None and self.truth.counts is not None:
+                kept = self.truth.counts - parts.held_out
+                pair.thinned_prediction = predict(self._inputs(parts.X.copy(), kept))
         return pair
+
+    def _inputs(self, X: FloatArray, counts: FloatArray | None) -> Inputs:
+        return cell_inputs(self.dataset, self.split.test, X, counts)
+
+
+def cell_inputs(
+    dataset: Dataset, rows: IntArray, X: FloatArray, counts: FloatArray | None
+) -> Inputs:
+    """Return what a model that reconstructs cells is asked with.
+
+    Parameters
+    ----------
+    dataset
+        Where the cells are from.
+    rows
+        Their row numbers.
+    X
+        Array of shape (n_cells, n_genes), log1p of counts per 10 000.
+    counts
+        Raw counts of the same molecules, or None.
+
+    Returns
+    -------
+    `X`; for a `predict` that names them `counts`, `proteins` and `obs`, which holds the batch of
+    each cell and nothing else: a cell type or library size would say more than the cell does.
+    """
+    batch = [] if dataset.batch_key is None else [dataset.batch_key]
+    obs = dataset.adata.obs[batch].iloc[rows]
+    # By number: the names of cells may say of what type or sample they are.
+    labels: dict[str, Any] = {"obs": obs.set_axis([str(row) for row in range(len(obs))])}
+    if counts is not None:
+        labels["counts"] = counts
+    if dataset.proteins is not None:
+        labels["proteins"] = dataset.proteins.iloc[rows].set_axis(labels["obs"].index)
+    return Inputs({"X": X}, labels)

@@ -114,7 +114,7 @@ class LatentShiftCase(Case):
         """Return a metric's score; of one that compares populations the mean over perturbations."""
         if metric.family != "statistical" or metric.paired:
             return super().score(metric, pair, predict)
-        return self._populations.score(metric, self.completed(metric, pair, predict))
+        return self.populations.score(metric, self.completed(metric, pair, predict))
 
     def completed(
         self, metric: Metric, pair: Pair, predict: Callable[[Inputs], FloatArray]
@@ -157,7 +157,7 @@ class LatentShiftCase(Case):
         return truth
 
     @cached_property
-    def _populations(self) -> Populations:
+    def populations(self) -> Populations:
         """The test cells by perturbation, in the groups that effects are taken of."""
         effects = self.effects
         rows = {group: self._kept[effects.rows(group)] for group in effects.groups}

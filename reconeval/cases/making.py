@@ -63,14 +63,19 @@ class Cases:
 
     def _make(self, name: str, split: str) -> Case:
         from reconeval.cases import DecodeCase, EndToEndCase, LatentShiftCase
+        from reconeval.cases.query_mapping import QueryMappingCase, make_query_split
         from reconeval.datasets import make_perturbation_split, make_split
         from reconeval.embedding import StoredEmbedding
+        from reconeval.query_mapping.places import query_batches_of
 
         if self.task == "latent_shift":
             shifts = self._load_shifts(name)
             sides = make_perturbation_split(shifts, split)
             return LatentShiftCase(shifts.for_split(sides), sides)
         dataset = self._load(name)
+        if self.task == "query_mapping":
+            batches = query_batches_of(self.sources[name], self.options)
+            return QueryMappingCase(dataset, make_query_split(dataset, batches, split))
         cells = make_split(dataset, split)
         if self.embedding is None:
             return EndToEndCase(dataset, cells)
@@ -94,6 +99,8 @@ class Cases:
 
         if name not in self._datasets:
             keys = self._keys() if self._own(name) else {}
+            if keys:
+                keys["protein_key"] = self.options.protein_key
             self._datasets[name] = load_dataset(self.sources[name], **keys)
         return self._datasets[name]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
     from reconeval._typing import FloatArray, IntArray, StrArray
@@ -33,10 +34,11 @@ class Dataset:
     version
         Version of the content; "user" for a user's own file.
     sha256
-        Checksum of the file that the cells came from.
+        Checksum of the file that the cells came from, or of cells that are made when loaded.
     adata
         (n_cells, n_genes), `X` as log1p of counts per 10 000, `layers["counts"]` where there are
-        counts, `obs["total_counts"]` the library size over all genes that were measured.
+        counts, `obs["total_counts"]` the library size over all genes that were measured,
+        `obsm["proteins"]` raw counts of proteins where they were measured and named.
     cell_type_key, batch_key
         Columns of `obs`, or None.
     """
@@ -64,6 +66,12 @@ class Dataset:
         if self.counts is None:
             return None
         return np.asarray(self.adata.obs["total_counts"], dtype=np.float64)
+
+    @cached_property
+    def proteins(self) -> pd.DataFrame | None:
+        """Raw counts of proteins, a row per cell and a column per protein, or None."""
+        table: pd.DataFrame | None = self.adata.obsm.get("proteins")
+        return table
 
     @property
     def genes(self) -> tuple[str, ...]:

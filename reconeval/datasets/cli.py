@@ -10,6 +10,7 @@ from reconeval.datasets.catalogue import Source, read_catalogue
 from reconeval.datasets.fetching import fetched_path
 from reconeval.datasets.loading import load_dataset
 from reconeval.datasets.manifest import (
+    Entry,
     PerturbationEntry,
     read_manifest,
     read_perturbation_manifest,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import argparse
 
     from reconeval.datasets._types import Split
-    from reconeval.datasets.manifest import Entry
 
 __all__ = ["add_arguments", "run"]
 
@@ -100,7 +100,10 @@ def _is_intact(entry: Entry | PerturbationEntry | Source) -> bool:
             print(f"{fetched_path(entry.name, reread=True)}: ok")
         else:
             verify(entry)
-            print(f"{entry.name} {entry.version}: ok (sha256 {entry.sha256[:12]}...)")
+            sha256 = entry.sha256
+            if isinstance(entry, Entry) and entry.cells_sha256:
+                sha256 = load_dataset(entry.name).sha256  # makes the cells and checks them
+            print(f"{entry.name} {entry.version}: ok (sha256 {sha256[:12]}...)")
     except UsageError as error:
         print(error, file=sys.stderr)
         return False
@@ -130,11 +133,18 @@ def _frozen_facts(entry: Entry | PerturbationEntry) -> dict[str, str]:
 
 def _facts(entry: Entry) -> dict[str, str]:
     dataset = load_dataset(entry.name)
+    batches = {}
+    if dataset.batch_key is not None:
+        sizes = dataset.adata.obs[dataset.batch_key].value_counts(sort=False)
+        counted = ", ".join(f"{name} {n}" for name, n in sizes.items())
+        query = ", ".join(entry.query_batches)
+        batches = {"batches": f"{counted} cells; query: {query}", "cells sha256": dataset.sha256}
     return {
         "genes": entry.rule,
         "values": "X log1p of counts per 10 000, layers['counts'] raw counts, "
         "obs['total_counts'] over all measured genes",
         **{f"split {name}": _split_line(make_split(dataset, name)) for name in split_names()},
+        **batches,
     }
 
 

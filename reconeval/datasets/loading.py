@@ -52,6 +52,7 @@ def load_dataset(
     cell_type_key: str | None = None,
     counts_layer: str | None = None,
     batch_key: str | None = None,
+    protein_key: str | None = None,
 ) -> Dataset:
     """Load a frozen dataset, or check and load the user's own `.h5ad` file.
 
@@ -67,6 +68,8 @@ def load_dataset(
         log1p of these counts per 10 000. Without it, `X` must be on that scale already.
     batch_key
         Column of `obs` with the batches; for the user's file only.
+    protein_key
+        Key of `obsm` with raw counts of proteins; for the user's file only.
 
     Returns
     -------
@@ -79,10 +82,10 @@ def load_dataset(
         given for a frozen dataset, or the user's file is unfit.
     """
     if name_or_path in dataset_names():
-        if (cell_type_key, counts_layer, batch_key) != (None, None, None):
+        if any((cell_type_key, counts_layer, batch_key, protein_key)):
             msg = (
-                f"dataset {name_or_path}: --cell-type-key, --counts-layer and --batch-key are for "
-                "your own file; leave them out"
+                f"dataset {name_or_path}: --cell-type-key, --counts-layer, --batch-key and "
+                "--protein-key are for your own file; leave them out"
             )
             raise UsageError(msg)
         return _load_frozen(str(name_or_path))
@@ -95,6 +98,7 @@ def load_dataset(
         cell_type_key=cell_type_key,
         counts_layer=counts_layer,
         batch_key=batch_key,
+        protein_key=protein_key,
     )
 
 
@@ -112,11 +116,14 @@ def user_path(source: str | PathLike[str], names: Iterable[str]) -> Path:
 def _load_frozen(name: str) -> Dataset:
     from anndata import read_h5ad
 
+    from reconeval.datasets.immune_batches import derive
     from reconeval.datasets.normalise import log1p_cp10k
 
     entry = read_manifest()[name]
     verify(entry)
     adata = read_h5ad(entry.path)
+    if entry.cells_sha256:
+        adata = derive(adata, expected=entry.cells_sha256)
     # The file keeps small integers; float32 is what models and scanpy expect of counts.
     counts = adata.layers["counts"].astype(np.float32)
     adata.layers["counts"] = counts
@@ -124,7 +131,8 @@ def _load_frozen(name: str) -> Dataset:
     return Dataset(
         name=name,
         version=entry.version,
-        sha256=entry.sha256,
+        sha256=entry.cells_sha256 or entry.sha256,
         adata=adata,
         cell_type_key="cell_type",
+        batch_key="batch" if entry.query_batches else None,
     )

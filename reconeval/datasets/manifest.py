@@ -43,6 +43,13 @@ class Entry:
         How the genes were chosen.
     source_sha256
         Checksum of the file that `tools/make_datasets.py` read.
+    file
+        Name of the file that ships.
+    cells_sha256
+        Checksum of cells that are made from the file's when they are loaded; empty where the
+        file has them.
+    query_batches
+        Batches that are mapped onto the others; empty where there are no batches.
     """
 
     name: str
@@ -57,11 +64,14 @@ class Entry:
     licence: str
     rule: str
     source_sha256: str
+    file: str
+    cells_sha256: str = ""
+    query_batches: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
         """The file."""
-        return FROZEN / f"{self.name}.h5ad"
+        return FROZEN / self.file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +127,16 @@ class PerturbationEntry:
 def read_manifest() -> dict[str, Entry]:
     """Return the frozen datasets by name, in the manifest's order."""
     tables = tomllib.loads((FROZEN / "MANIFEST.toml").read_text(encoding="utf-8"))
+    lists = ("held_out", "query_batches")
     return {
-        name: Entry(name=name, **{**table, "held_out": tuple(table["held_out"])})
+        name: Entry(
+            name=name,
+            **{
+                "file": f"{name}.h5ad",
+                **table,
+                **{key: tuple(table.get(key, ())) for key in lists},
+            },
+        )
         for name, table in tables.items()
     }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval.datasets._proteins import read_proteins
 from reconeval.datasets._types import Dataset
 from reconeval.datasets.manifest import sha256_of
 from reconeval.datasets.normalise import log1p_cp10k
@@ -36,6 +37,7 @@ def load_user_file(
     cell_type_key: str | None,
     counts_layer: str | None,
     batch_key: str | None,
+    protein_key: str | None = None,
 ) -> Dataset:
     """Read, check and normalise an `.h5ad` file.
 
@@ -52,6 +54,8 @@ def load_user_file(
         Columns of `obs` with a label for every cell.
     counts_layer
         Layer with raw counts, "X" for `X` itself, None if `X` is log1p of normalised counts.
+    protein_key
+        Key of `obsm` with raw counts of proteins, or None.
 
     Returns
     -------
@@ -68,11 +72,14 @@ def load_user_file(
     for option, key in (("--cell-type-key", cell_type_key), ("--batch-key", batch_key)):
         if key is not None:
             check_labels(path, file.obs, option, key)
+    adata = _normalised(path, file, counts_layer)
+    if protein_key is not None:
+        adata.obsm["proteins"] = read_proteins(path, file, protein_key)
     return Dataset(
         name=name,
         version="user",
         sha256=sha256,
-        adata=_normalised(path, file, counts_layer),
+        adata=adata,
         cell_type_key=cell_type_key,
         batch_key=batch_key,
     )

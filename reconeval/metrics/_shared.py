@@ -7,20 +7,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reconeval.errors import Undefined
+from reconeval.metrics.classifier import decide
 from reconeval.metrics.components import fit_components
 from reconeval.metrics.device import on_torch
 from reconeval.metrics.distances import median_gammas
 from reconeval.metrics.kernels import pair_sums
+from reconeval.metrics.transport import subsample, transport
 from reconeval.metrics.two_sample import two_sample
 
 if TYPE_CHECKING:
     from reconeval._typing import FloatArray
+    from reconeval.metrics.classifier import Decisions
     from reconeval.metrics.components import Components
     from reconeval.metrics.kernels import PairSums
     from reconeval.metrics.pair import Pair, Truth
+    from reconeval.metrics.transport import Transport
     from reconeval.metrics.two_sample import TwoSample
 
-__all__ = ["bandwidth_gammas", "between_in_genes", "in_components", "in_genes", "projected"]
+__all__ = [
+    "bandwidth_gammas",
+    "between_in_genes",
+    "decisions",
+    "in_components",
+    "in_genes",
+    "moves",
+    "projected",
+]
 
 PUBLISHED_GAMMAS = (1.0,)
 KEPT_PAIRS = 1 << 25  # 128 MB
@@ -106,6 +118,26 @@ def projected(pair: Pair) -> tuple[FloatArray, FloatArray]:
         truth.cached(key, lambda: components.project(truth.X)),
         pair.cached(key, lambda: components.project(pair.prediction)),
     )
+
+
+def decisions(pair: Pair) -> Decisions:
+    """Tell measured from predicted cells in components, by classifiers fitted on others."""
+    return pair.cached(
+        ("shared", "decisions"), lambda: decide(*projected(pair), seed=pair.truth.seed)
+    )
+
+
+def moves(pair: Pair) -> tuple[Transport, Transport, Transport]:
+    """Move the measured cells onto the predicted ones, and either onto itself, up to 500."""
+    truth = pair.truth
+
+    def compute() -> tuple[Transport, Transport, Transport]:
+        X = subsample(truth.X, seed=truth.seed)
+        Y = subsample(pair.prediction, seed=truth.seed)
+        within = truth.cached(("shared", "transport"), lambda: transport(X, X))
+        return transport(X, Y), within, transport(Y, Y)
+
+    return pair.cached(("shared", "transport"), compute)
 
 
 def _components(truth: Truth) -> Components:

@@ -10,11 +10,9 @@ import numpy as np
 
 from reconeval.errors import Undefined
 from reconeval.metrics import correlation, statistical
-from reconeval.metrics._shared import bandwidth_gammas, in_components, in_genes, projected
-from reconeval.metrics.classifier import separation_auc
+from reconeval.metrics._shared import bandwidth_gammas, decisions, in_components, in_genes, moves
 from reconeval.metrics.registry import Metric, register
 from reconeval.metrics.thinning import poisson_deviance, thinned
-from reconeval.metrics.transport import subsample, transport_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +39,8 @@ def _mmd_rbf_median(pair: Pair) -> float:
 
 
 def _sinkhorn_divergence(pair: Pair) -> float:
-    truth = pair.truth
-    X = subsample(truth.X, seed=truth.seed)
-    Y = subsample(pair.prediction, seed=truth.seed)
-    within = truth.cached(("transport", "truth"), lambda: transport_cost(X, X))
-    return 2 * transport_cost(X, Y) - within - transport_cost(Y, Y)
+    between, truth, prediction = moves(pair)
+    return 2 * between.cost - truth.cost - prediction.cost
 
 
 def _poisson_deviance(pair: Pair) -> float:
@@ -164,7 +159,7 @@ register(
             needs=_TRAIN,
             source="doi:10.48550/arXiv.1610.06545",
             summary="AUC of a linear classifier of predicted against measured cells",
-            compute=lambda pair: separation_auc(*projected(pair), seed=pair.truth.seed),
+            compute=lambda pair: decisions(pair).auc(),
         ),
         _statistical(
             name="variance_log2_ratio",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,39 @@ from reconeval.metrics._checks import check_pair
 from reconeval.metrics.components import N_COMPONENTS, fit_components
 
 if TYPE_CHECKING:
-    from reconeval._typing import FloatArray, IntArray
+    from reconeval._typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["c2st_auc", "separation_auc"]
+__all__ = ["Decisions", "c2st_auc", "decide", "separation_auc"]
 
 N_FOLDS = 3
+
+
+class Decisions(NamedTuple):
+    """What classifiers say of cells that they were not fitted on, measured ones first.
+
+    Attributes
+    ----------
+    predicted
+        Array of shape (n_cells + n_predicted_cells,): whether a cell is a predicted one.
+    folds
+        Array of the same shape: the fold of each cell, told by the classifier of the others.
+    values
+        Array of the same shape: higher where the cell looks predicted.
+    """
+
+    predicted: BoolArray
+    folds: IntArray
+    values: FloatArray
+
+    def auc(self) -> float:
+        """Return the mean AUC over the folds, in [0, 1]."""
+        from sklearn.metrics import roc_auc_score
+
+        aucs = []
+        for fold in range(N_FOLDS):
+            test = self.folds == fold
+            aucs.append(roc_auc_score(self.predicted[test], self.values[test]))
+        return float(np.mean(aucs))
 
 
 def c2st_auc(
@@ -105,8 +133,27 @@ def separation_auc(X: FloatArray, Y: FloatArray, *, seed: int = 0) -> float:
     Undefined
         If a side has fewer than 3 cells.
     """
+    return decide(X, Y, seed=seed).auc()
+
+
+def decide(X: FloatArray, Y: FloatArray, *, seed: int = 0) -> Decisions:
+    """Tell predicted from measured cells by logistic regressions fitted on other cells.
+
+    Parameters
+    ----------
+    X, Y, seed
+        As for `separation_auc`.
+
+    Returns
+    -------
+    The decision about each cell.
+
+    Raises
+    ------
+    Undefined
+        If a side has fewer than 3 cells.
+    """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -117,14 +164,13 @@ def separation_auc(X: FloatArray, Y: FloatArray, *, seed: int = 0) -> float:
     cells = np.concatenate([X, Y])
     predicted = np.repeat([False, True], [len(X), len(Y)])
     folds = np.concatenate([_folds(len(X), seed), _folds(len(Y), seed)])
-    values = []
+    values = np.empty(len(cells))
     for fold in range(N_FOLDS):
         test = folds == fold
         classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         classifier.fit(cells[~test], predicted[~test])
-        decision = classifier.decision_function(cells[test])
-        values.append(roc_auc_score(predicted[test], decision))
-    return float(np.mean(values))
+        values[test] = classifier.decision_function(cells[test])
+    return Decisions(predicted, folds, values)
 
 
 def _folds(n_cells: int, seed: int) -> IntArray:

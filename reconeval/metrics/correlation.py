@@ -15,7 +15,7 @@ from reconeval.metrics._checks import check_pair
 if TYPE_CHECKING:
     from reconeval._typing import FloatArray
 
-__all__ = ["pearson_cell", "pearson_gene"]
+__all__ = ["pearson_cell", "pearson_gene", "row_correlations"]
 
 
 def pearson_cell(X: FloatArray, Y: FloatArray) -> float:
@@ -58,7 +58,8 @@ def pearson_cell(X: FloatArray, Y: FloatArray) -> float:
     reconeval.errors.Undefined: no cell of the truth varies over the genes
     """
     X, Y = check_pair(X, Y, paired=True)
-    values = _row_correlations(X, Y)
+    values = row_correlations(X, Y)
+    values = values[~np.isnan(values)]
     if not values.size:
         msg = "no cell of the truth varies over the genes"
         raise Undefined(msg)
@@ -104,16 +105,30 @@ def pearson_gene(X: FloatArray, Y: FloatArray) -> float:
     reconeval.errors.Undefined: no gene of the truth varies over the cells
     """
     X, Y = check_pair(X, Y, paired=True)
-    values = _row_correlations(X.T, Y.T)
+    values = row_correlations(X.T, Y.T)
+    values = values[~np.isnan(values)]
     if not values.size:
         msg = "no gene of the truth varies over the cells"
         raise Undefined(msg)
     return float(values.mean())
 
 
-def _row_correlations(A: FloatArray, B: FloatArray, *, block_size: int = 256) -> FloatArray:
-    """Pearson of each row of `A` that varies with the same row of `B`; 0 where that is constant."""
-    parts = []
+def row_correlations(A: FloatArray, B: FloatArray, *, block_size: int = 256) -> FloatArray:
+    """Correlate each row of `A` with the same row of `B`.
+
+    Parameters
+    ----------
+    A, B
+        Arrays of shape (n_rows, n_columns). Truth and prediction.
+    block_size
+        Rows that are turned to float64 at a time.
+
+    Returns
+    -------
+    Array of shape (n_rows,), in [-1, 1]: NaN where the truth is constant, 0 where the prediction
+    alone is.
+    """
+    found = np.full(A.shape[0], np.nan)
     for start in range(0, A.shape[0], block_size):
         a = A[start : start + block_size].astype(np.float64)
         b = B[start : start + block_size].astype(np.float64)
@@ -124,5 +139,5 @@ def _row_correlations(A: FloatArray, B: FloatArray, *, block_size: int = 256) ->
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         products = np.einsum("ij,ij->i", a, b)
         values = np.divide(products, norms, out=np.zeros_like(norms), where=b_varies & (norms > 0))
-        parts.append(values[a_varies])
-    return np.concatenate(parts)
+        found[start : start + block_size] = np.where(a_varies, values, np.nan)
+    return found

@@ -125,9 +125,9 @@ def energy_distance_pca(
 def mmd_rbf(X: FloatArray, Y: FloatArray, *, gamma: float = 1.0) -> float:
     """Squared maximum mean discrepancy with one RBF kernel, over all genes and pairs.
 
-    mean k(X, X) + mean k(Y, Y) - 2 mean k(X, Y) with k = exp(-gamma · |a - b|²) and all pairs,
-    those of a cell with itself included. The default gamma is the published one; over thousands
-    of genes nearly every kernel value is then 0 and what is left is 1/n_cells +
+    mean k(X, X) + mean k(Y, Y) - 2 mean k(X, Y) with k = `exp(-gamma · |a - b|²)` and all
+    pairs, those of a cell with itself included. The default gamma is the published one; over
+    thousands of genes nearly every kernel value is then 0 and what is left is 1/n_cells +
     1/n_predicted_cells, unless predicted cells coincide: it tells a collapse and little else.
 
     Parameters
@@ -177,7 +177,7 @@ def mmd_rbf_median(
 ) -> float:
     """Squared maximum mean discrepancy in principal components, unbiased, median bandwidths.
 
-    The mean over five kernels exp(-|a - b|² / h), h = 1/4, 1/2, 1, 2 and 4 times the median
+    The mean over five kernels `exp(-|a - b|² / h)`, h = 1/4, 1/2, 1, 2 and 4 times the median
     squared distance between pairs of training cells, of the unbiased estimate, which leaves out
     the pairs of a cell with itself. Components and bandwidths come from the training truth
     alone: a median over both sides would widen with a bad prediction and forgive it, and the

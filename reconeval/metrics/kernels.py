@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray
 
-__all__ = ["Centred", "PairSums", "block_distances", "pair_sums"]
+__all__ = ["Centred", "PairSums", "block_distances", "pair_sums", "squared_distances"]
 
 # ‖a‖² + ‖b‖² - 2ab in float32 is off by at most ERROR · (‖a‖² + ‖b‖²): 8 half-ulps is the
 # largest error seen over 2000 genes. Where that is more than TOLERANCE of a squared distance, or
@@ -140,7 +140,7 @@ def pair_sums(
 
     def sum_up(i: int) -> FloatArray:
         totals = np.zeros(1 + len(gammas))
-        blocks = _squared_distances(first, second, i, gamma=sharpest, exact=exact)
+        blocks = squared_distances(first, second, i, gamma=sharpest, exact=exact)
         for j, (squared, weight) in enumerate(blocks):
             if keep is not None:
                 rows = keep[i * block : (i + 1) * block]
@@ -201,17 +201,37 @@ class Centred:
             self._norms[i, dtype] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         return Block(rows, self._norms[i, dtype])
 
+    def mean_norm(self) -> float:
+        """Return the mean squared norm of a row less the centre."""
+        norms = [self.read(i, np.float32).norms for i in range(self.blocks)]
+        return float(np.concatenate(norms).mean())
+
     def largest_norm(self) -> float:
         """Return the largest squared norm of a row less the centre."""
         return max(float(self.read(i, np.float32).norms.max()) for i in range(self.blocks))
 
 
-def _squared_distances(
-    first: Centred, second: Centred, i: int, *, gamma: float, exact: bool
+def squared_distances(
+    first: Centred, second: Centred, i: int, *, gamma: float = 0.0, exact: bool = False
 ) -> Iterator[tuple[FloatArray, int]]:
-    """Yield squared distances of a block of rows to all others, and how often each counts.
+    """Go through the squared distances of a block of rows to all others.
 
     Within one matrix, the blocks before the i-th are left out and those after it count twice.
+
+    Parameters
+    ----------
+    first, second
+        The rows and the others, of one centre; one object for pairs within a matrix.
+    i
+        Number of the block in `first`.
+    gamma
+        The largest factor of the squared distance in a kernel that will be taken of it.
+    exact
+        Use float64 for all blocks.
+
+    Yields
+    ------
+    Array of shape (n_rows_of_block, n_rows_of_other_block), and how often it counts.
     """
     within = first is second
     a = first.read(i, np.float64 if exact else np.float32)

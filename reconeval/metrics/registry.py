@@ -28,7 +28,7 @@ __all__ = [
 # Squares of larger values overflow float32; log1p of counts per 10 000 stays below 10.
 LARGEST = 1e15
 
-Family = Literal["statistical", "biological", "perturbational", "cost"]
+Family = Literal["statistical", "biological", "perturbational", "query_mapping", "cost"]
 
 
 class Score(NamedTuple):
@@ -68,6 +68,8 @@ class Metric:
         One line for legends.
     compute
         The value for a pair; raises `Undefined` with the reason where there is none.
+    limit
+        The worst value that passes, whatever the data and the model; None where these decide.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Metric:
     source: str
     summary: str
     compute: Callable[[Pair], float]
+    limit: float | None = None
 
     def badness(self, value: float) -> float:
         """Return how bad a value is: lower is better for every metric, whatever its direction."""

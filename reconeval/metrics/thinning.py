@@ -40,11 +40,14 @@ class Thinned:
         Array of shape (n_cells, n_genes), float32: counts of the 10 % part.
     library
         Array of shape (n_cells,): molecules in the 90 % part over all measured genes.
+    kept
+        The share of molecules that the first part has, 0.9 unless another was asked for.
     """
 
     X: FloatArray
     held_out: FloatArray
     library: FloatArray
+    kept: float = KEPT_SHARE
 
     def expected(self, prediction: FloatArray) -> FloatArray:
         """Return the held-out counts that a prediction implies.
@@ -57,10 +60,11 @@ class Thinned:
 
         Returns
         -------
-        Float64 array of shape (n_cells, n_genes): expm1(prediction) / 10 000 · library / 9.
+        Float64 array of shape (n_cells, n_genes): expm1(prediction) / 10 000 · library / 9, or
+        the odds of another share.
         Below 0 where the prediction is; infinite above about 700.
         """
-        share = (1 - KEPT_SHARE) / KEPT_SHARE
+        share = (1 - self.kept) / self.kept
         with np.errstate(over="ignore"):  # the caller refuses what is infinite
             rates: FloatArray = np.expm1(prediction, dtype=np.float64)
         rates *= (self.library * share / SCALE)[:, None]
@@ -95,8 +99,10 @@ def thinned(truth: Truth) -> Thinned:
     return truth.cached(("thinning", "thinned"), build)
 
 
-def thin(counts: FloatArray, library: FloatArray, *, seed: int) -> Thinned:
-    """Split each cell's molecules 90/10 by binomial draws.
+def thin(
+    counts: FloatArray, library: FloatArray, *, seed: int, kept: float = KEPT_SHARE
+) -> Thinned:
+    """Split each cell's molecules by binomial draws, 90/10 unless another share is asked for.
 
     Parameters
     ----------
@@ -107,6 +113,8 @@ def thin(counts: FloatArray, library: FloatArray, *, seed: int) -> Thinned:
         that `counts` leaves out; these are thinned as well.
     seed
         Seeds the draw.
+    kept
+        The share of molecules that the first part gets, above 0 and below 1.
 
     Returns
     -------
@@ -125,14 +133,14 @@ def thin(counts: FloatArray, library: FloatArray, *, seed: int) -> Thinned:
         msg = f"{(rest < 0).sum()} cells have a library below the sum of their counts"
         raise Undefined(msg)
     rng = np.random.default_rng(seed)
-    kept = np.zeros(counts.shape, dtype=np.float32)
+    drawn = np.zeros(counts.shape, dtype=np.float32)
     present = counts > 0
-    kept[present] = rng.binomial(counts[present].astype(np.int64), KEPT_SHARE)
-    total = kept.sum(axis=1, dtype=np.float64) + rng.binomial(rest, KEPT_SHARE)
+    drawn[present] = rng.binomial(counts[present].astype(np.int64), kept)
+    total = drawn.sum(axis=1, dtype=np.float64) + rng.binomial(rest, kept)
     per_molecule = np.divide(SCALE, total, out=np.zeros_like(total), where=total > 0)
-    X = np.log1p(kept * per_molecule[:, None]).astype(np.float32)
+    X = np.log1p(drawn * per_molecule[:, None]).astype(np.float32)
     X.setflags(write=False)
-    return Thinned(X, (counts - kept).astype(np.float32), total)
+    return Thinned(X, (counts - drawn).astype(np.float32), total, kept)
 
 
 def poisson_deviance(counts: FloatArray, mu: FloatArray, *, floor: float = MU_FLOOR) -> float:

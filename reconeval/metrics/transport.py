@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,9 +10,16 @@ from reconeval.errors import Undefined, UsageError
 from reconeval.metrics._checks import check_pair
 
 if TYPE_CHECKING:
-    from reconeval._typing import FloatArray
+    from reconeval._typing import FloatArray, IntArray
 
-__all__ = ["sinkhorn_divergence", "subsample", "transport_cost"]
+__all__ = [
+    "Transport",
+    "sinkhorn_divergence",
+    "subsample",
+    "subsampled",
+    "transport",
+    "transport_cost",
+]
 
 MAX_CELLS = 500
 REG = 0.1
@@ -22,6 +29,23 @@ TOLERANCE = 1e-6
 ACCEPTED = 1e-5
 STEPS = 20_000
 STEPS_PER_SCALE = 20
+
+
+class Transport(NamedTuple):
+    """How cells are moved onto others.
+
+    Attributes
+    ----------
+    cost
+        Mean distance that they travel.
+    source, target
+        Arrays of shape (n_cells,) and (m_cells,): the dual potentials, how the cost grows with
+        the weight of a cell on either side, each up to a constant.
+    """
+
+    cost: float
+    source: FloatArray
+    target: FloatArray
 
 
 def sinkhorn_divergence(
@@ -106,10 +130,14 @@ def subsample(X: FloatArray, max_cells: int = MAX_CELLS, *, seed: int = 0) -> Fl
     -------
     Array of shape (min(n_cells, max_cells), n_genes).
     """
-    if len(X) <= max_cells:
-        return X
-    rows = np.random.default_rng(seed).choice(len(X), max_cells, replace=False)
-    return X[np.sort(rows)]
+    return X if len(X) <= max_cells else X[subsampled(len(X), max_cells, seed=seed)]
+
+
+def subsampled(n_cells: int, max_cells: int = MAX_CELLS, *, seed: int = 0) -> IntArray:
+    """Return the numbers of the rows that `subsample` keeps of `n_cells`, in their order."""
+    if n_cells <= max_cells:
+        return np.arange(n_cells)
+    return np.sort(np.random.default_rng(seed).choice(n_cells, max_cells, replace=False))
 
 
 def transport_cost(X: FloatArray, Y: FloatArray, *, reg: float = REG) -> float:
@@ -125,6 +153,26 @@ def transport_cost(X: FloatArray, Y: FloatArray, *, reg: float = REG) -> float:
     Returns
     -------
     In [0, inf), in units of the input.
+
+    Raises
+    ------
+    Undefined
+        If the iteration does not converge.
+    """
+    return transport(X, Y, reg=reg).cost
+
+
+def transport(X: FloatArray, Y: FloatArray, *, reg: float = REG) -> Transport:
+    """Move the cells of `X` onto those of `Y` by the entropic plan of least Euclidean cost.
+
+    Parameters
+    ----------
+    X, Y, reg
+        As for `transport_cost`.
+
+    Returns
+    -------
+    The cost of the plan and its potentials.
 
     Raises
     ------
@@ -163,4 +211,4 @@ def transport_cost(X: FloatArray, Y: FloatArray, *, reg: float = REG) -> float:
     if not off <= ACCEPTED:
         msg = f"transport did not converge in {STEPS} iterations (marginals are off by {off:.1e})"
         raise Undefined(msg)
-    return float(np.vdot(plan, cost))
+    return Transport(float(np.vdot(plan, cost)), log["alpha"], log["beta"])

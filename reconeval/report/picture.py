@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from reconeval.report.themes import Theme
 
-__all__ = ["BAR", "CELL", "NUMBER", "OVERALL_BAR", "Block", "Column", "Picture"]
+__all__ = ["BAR", "CELL", "NUMBER", "OVERALL_BAR", "Block", "Column", "Picture", "short_number"]
 
 # Inches; the axes are in inches from the top left corner, so that text fits at any size.
 MARGIN, GAP, ROW, CELL = 0.25, 0.25, 0.5, 0.58
@@ -90,7 +90,7 @@ def _extent(text: str, size: float, *, bold: bool = False) -> float:
     return float(TextPath((0, 0), text, size=size, prop=font).get_extents().x1) / 72
 
 
-def _number(value: float) -> str:
+def short_number(value: float) -> str:
     """Write a value in about five characters."""
     if not math.isfinite(value):
         return MISSING if math.isnan(value) else f"{value:+}"
@@ -282,7 +282,7 @@ class Picture:
             self.axes.add_patch(Circle(at, radius, color=shade, lw=0, gid=f"circle-{row}-{j}"))
             color = self.theme.text_on(shade)
         self._text(
-            *at, _number(value), size=SMALL, color=color, ha="center", gid=f"value-{row}-{j}"
+            *at, short_number(value), size=SMALL, color=color, ha="center", gid=f"value-{row}-{j}"
         )
 
     def _legend(self, *, has_missing: bool) -> None:

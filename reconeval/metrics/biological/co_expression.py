@@ -41,12 +41,12 @@ def coexpression(
 ) -> float:
     """Agreement of gene-gene correlations within gene sets.
 
-    For two genes it is 1 - |r_X - r_Y| / 2: 1 where the correlation over cells is the same, 0
+    For two genes it is `1 - |r_X - r_Y| / 2`: 1 where the correlation over cells is the same, 0
     where it turns from 1 to -1. Averaged over the pairs of a set, then over sets. Pairs with a
     gene that is constant on either side have no correlation and are left out.
 
     Most genes of single cells correlate weakly, so that values crowd near 1: predictions
-    without any correlation score 1 - mean |r_X| / 2.
+    without any correlation score `1 - mean |r_X| / 2`.
 
     Parameters
     ----------

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from reconeval._typing import FloatArray, IntArray
     from reconeval.metrics.biological.association import Method
+    from reconeval.metrics.biological.scores import SetMasks
 
-__all__ = ["cytokine", "score_correlation", "signature_scores"]
+__all__ = ["cytokine", "score_correlation", "signature_masks", "signature_scores"]
 
 
 def cytokine(
@@ -112,9 +113,35 @@ def signature_scores(
     Undefined
         If there are too few genes to draw controls from.
     """
-    means = gene_means(X)
-    masks = draw_controls(means, sets, ctrl_size=ctrl_size, n_bins=n_bins, seed=seed)
-    return np.asarray(masks.score(means[None])[0])
+    masks = signature_masks(X, sets, ctrl_size=ctrl_size, n_bins=n_bins, seed=seed)
+    return np.asarray(masks.score(gene_means(X)[None])[0])
+
+
+def signature_masks(
+    X: FloatArray,
+    sets: Sequence[IntArray],
+    *,
+    ctrl_size: int = CTRL_SIZE,
+    n_bins: int = N_BINS,
+    seed: int = 0,
+) -> SetMasks:
+    """Draw the control genes of each signature, from bins of these cells' gene means.
+
+    Parameters
+    ----------
+    X, sets, ctrl_size, n_bins, seed
+        As for `signature_scores`.
+
+    Returns
+    -------
+    The genes and the controls of each signature.
+
+    Raises
+    ------
+    Undefined
+        If there are too few genes to draw controls from.
+    """
+    return draw_controls(gene_means(X), sets, ctrl_size=ctrl_size, n_bins=n_bins, seed=seed)
 
 
 def score_correlation(

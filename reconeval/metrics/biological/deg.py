@@ -48,7 +48,7 @@ def deg_dice_at_k(
 ) -> float:
     """Overlap of the top differentially expressed genes of truth and prediction.
 
-    The top genes of a side are the k largest in |log2 fold change| among those with an adjusted
+    The top genes of a side are the k largest in `|log2 fold change|` among those with an adjusted
     p value of at most `fdr`, or among all where no gene is that significant. Wilcoxon's rank-sum
     test without correction for ties or continuity, Benjamini-Hochberg.
 

@@ -14,17 +14,27 @@ from reconeval.metrics._checks import as_matrix
 from reconeval.metrics.biological import cell_cycle, co_expression, cytokines, deg, pathways
 from reconeval.metrics.biological._genes import columns_of_sets, expressed, gene_columns
 from reconeval.metrics.biological.contrast import contrast_reference, contrast_types, type_groups
+from reconeval.metrics.biological.scores import gene_means
 from reconeval.metrics.registry import Metric, require_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconeval._typing import BoolArray, StrArray
+    from reconeval._typing import BoolArray, FloatArray, IntArray, StrArray
     from reconeval.metrics.biological.association import Method
     from reconeval.metrics.biological.contrast import Contrast
+    from reconeval.metrics.biological.scores import SetMasks
     from reconeval.metrics.pair import Pair, Truth
 
-__all__ = ["BIOLOGICAL"]
+__all__ = [
+    "BIOLOGICAL",
+    "activities",
+    "contrasts",
+    "correlations",
+    "gene_sets",
+    "phases",
+    "signatures",
+]
 
 
 def _columns(truth: Truth) -> dict[str, int]:
@@ -37,7 +47,8 @@ def _expressed(truth: Truth) -> BoolArray:
     return truth.cached(("biological", "expressed"), lambda: expressed(truth.X))
 
 
-def _phases(pair: Pair) -> tuple[StrArray, StrArray]:
+def phases(pair: Pair) -> tuple[StrArray, StrArray]:
+    """Return phases of the cell cycle, in the truth and in the prediction."""
     truth = pair.truth
     markers = truth.cached(
         ("biological", "markers"),
@@ -58,49 +69,69 @@ def _phases(pair: Pair) -> tuple[StrArray, StrArray]:
 
 
 def _on_phases(function: Callable[[StrArray, StrArray], float]) -> Callable[[Pair], float]:
-    return lambda pair: function(*_phases(pair))
+    return lambda pair: function(*phases(pair))
 
 
-def _coexpression(pair: Pair) -> float:
-    truth = pair.truth
-    sets = truth.cached(
+def gene_sets(truth: Truth) -> dict[str, IntArray]:
+    """Return the columns of the sets of co-expression."""
+    return truth.cached(
         ("biological", "gene sets"),
         lambda: columns_of_sets(truth.gene_sets.sets(), _columns(truth), keep=_expressed(truth)),
     )
-    correlations = truth.cached(
-        ("biological", "correlations"),
-        lambda: co_expression.set_correlations(truth.X, sets, device=truth.device),
-    )
-    return co_expression.mean_agreement(
-        correlations, co_expression.set_correlations(pair.prediction, sets, device=truth.device)
-    )
 
 
-def _pathway(pair: Pair) -> float:
-    truth, keep = pair.truth, _expressed(pair.truth)
+def correlations(pair: Pair) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """Return correlations within gene sets, of the truth and of the prediction."""
+    truth, key = pair.truth, ("biological", "correlations")
+    sets = gene_sets(truth)
+
+    def correlate(X: FloatArray) -> dict[str, FloatArray]:
+        return co_expression.set_correlations(X, sets, device=truth.device)
+
+    true = truth.cached(key, lambda: correlate(truth.X))
+    return true, pair.cached(key, lambda: correlate(pair.prediction))
+
+
+def _coexpression(pair: Pair) -> float:
+    return co_expression.mean_agreement(*correlations(pair))
+
+
+def activities(pair: Pair) -> tuple[FloatArray, FloatArray]:
+    """Return activities of pathways, (n_cells, n_pathways), in the truth and in the prediction."""
+    truth, keep, key = pair.truth, _expressed(pair.truth), ("biological", "activities")
     weights = truth.cached(
         ("biological", "network"),
         lambda: pathways.network_weights(truth.gene_sets.network(), truth.genes, keep),
     )
-    activities = truth.cached(
-        ("biological", "activities"),
-        lambda: pathways.ulm_scores(truth.X, weights, keep, device=truth.device),
-    )
-    return pathways.mean_correlation(
-        activities, pathways.ulm_scores(pair.prediction, weights, keep, device=truth.device)
+
+    def score(X: FloatArray) -> FloatArray:
+        return pathways.ulm_scores(X, weights, keep, device=truth.device)
+
+    return truth.cached(key, lambda: score(truth.X)), pair.cached(
+        key, lambda: score(pair.prediction)
     )
 
 
-def _cytokine(pair: Pair) -> float:
-    truth = pair.truth
+def _pathway(pair: Pair) -> float:
+    return pathways.mean_correlation(*activities(pair))
+
+
+def signatures(pair: Pair) -> tuple[SetMasks, SetMasks]:
+    """Return genes and control genes of the signatures, for the truth and for the prediction."""
+    truth, key = pair.truth, ("biological", "controls")
     sets = truth.cached(
         ("biological", "signatures"),
         lambda: list(columns_of_sets(truth.gene_sets.signatures(), _columns(truth)).values()),
     )
-    scores = truth.cached(
-        ("biological", "scores"), lambda: cytokines.signature_scores(truth.X, sets)
+    return truth.cached(key, lambda: cytokines.signature_masks(truth.X, sets)), pair.cached(
+        key, lambda: cytokines.signature_masks(pair.prediction, sets)
     )
-    return cytokines.score_correlation(scores, cytokines.signature_scores(pair.prediction, sets))
+
+
+def _cytokine(pair: Pair) -> float:
+    sides = zip(signatures(pair), (pair.truth.X, pair.prediction), strict=True)
+    means = (masks.score(gene_means(cells)[None])[0] for masks, cells in sides)
+    return cytokines.score_correlation(*means)
 
 
 def _true_contrast(truth: Truth) -> Contrast:
@@ -112,7 +143,8 @@ def _true_contrast(truth: Truth) -> Contrast:
     raise Undefined(msg)
 
 
-def _contrasts(pair: Pair) -> tuple[Contrast, Contrast]:
+def contrasts(pair: Pair) -> tuple[Contrast, Contrast]:
+    """Return groups of cells beside their references, in the truth and in the prediction."""
     key = ("biological", "contrast")
     truth = pair.truth.cached(key, lambda: _true_contrast(pair.truth))
 
@@ -136,7 +168,7 @@ def _contrasts(pair: Pair) -> tuple[Contrast, Contrast]:
 
 def _deg_dice(k: int) -> Callable[[Pair], float]:
     def compute(pair: Pair) -> float:
-        truth, prediction = _contrasts(pair)
+        truth, prediction = contrasts(pair)
         key = ("biological", "top genes")
         return deg.dice(
             pair.truth.cached(key, lambda: deg.top_genes_of_groups(truth)),
@@ -149,7 +181,7 @@ def _deg_dice(k: int) -> Callable[[Pair], float]:
 
 def _deg_logfc(method: Method) -> Callable[[Pair], float]:
     def compute(pair: Pair) -> float:
-        truth, prediction = _contrasts(pair)
+        truth, prediction = contrasts(pair)
         return deg.shift_correlation(truth.shifts(), prediction.shifts(), method=method)
 
     return compute

@@ -55,13 +55,17 @@ def per_perturbation(name: str, pair: PerturbationPair) -> dict[Group, Score]:
     For each group its value, or NaN with the reason. Whether there is a value depends on the
     truth alone, so that all models are averaged over the same perturbations.
     """
-    scores = {}
-    for group in pair.perturbation_truth.groups:
-        try:
-            scores[group] = Score(_PER_GROUP[name](pair, group))
-        except Undefined as reason:
-            scores[group] = Score(math.nan, str(reason))
-    return scores
+
+    def build() -> dict[Group, Score]:
+        scores = {}
+        for group in pair.perturbation_truth.groups:
+            try:
+                scores[group] = Score(_PER_GROUP[name](pair, group))
+            except Undefined as reason:
+                scores[group] = Score(math.nan, str(reason))
+        return scores
+
+    return pair.cached(("per_perturbation", name), build)
 
 
 def _knn_purity(pair: PerturbationPair, group: Group, *, k: int) -> float:

@@ -1,0 +1,56 @@
+"""Write the report to a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconeval.errors import UsageError
+from reconeval.rows import atomic_write, check_results_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from reconeval.gate import SavedRun
+
+__all__ = ["check_report_path", "write_report"]
+
+ENDINGS = (".html", ".htm")
+
+
+def check_report_path(path: Path, *, option: str = "--report") -> None:
+    """Refuse a path that the report could not be written to; `option` is how the user gave it."""
+    check_results_path(path, option=option, endings=ENDINGS)
+
+
+def write_report(
+    path: Path, saved: Sequence[SavedRun], *, title: str = "", option: str = "--report"
+) -> None:
+    """Write runs as one HTML page, never half.
+
+    Parameters
+    ----------
+    path
+        Ends in .html.
+    saved
+        The runs, see `reconeval.gate.read_saved`.
+    title
+        The page's heading; by default it names the models.
+    option
+        What the user gave the path as.
+
+    Raises
+    ------
+    UsageError
+        If there is no row, the ending is another, or the file cannot be written.
+    """
+    from reconeval.report.html._page import render
+
+    check_report_path(path, option=option)
+    page = render(saved, title=title)
+    try:
+        atomic_write(path, page.encode())
+    except OSError as error:  # such as a disk that is full by now
+        why = error.strerror or type(error).__name__
+        msg = f"{option} {path}: cannot be written there ({why}); name a file in another folder"
+        raise UsageError(msg) from error
