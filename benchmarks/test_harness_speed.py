@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.speed
 
 TRAINING_SECONDS = 30
-SHARE = 0.06
+SHARE = 0.05
 
 MODEL = f"""
 import time
