@@ -6,6 +6,7 @@ library and pytest at its top, and does nothing unless benchmarks are collected.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -42,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     from reconeval._flags import add_options
 
     add_options(parser)
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    # What is asked for first is done last, after pytest's own collections of garbage.
+    early_config.add_cleanup(lambda: gc.unfreeze() if SESSION in early_config.stash else None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -155,6 +161,9 @@ class _Benchmarks:
         scoring = _MAPPING if self.session.task == "query_mapping" else _SCORING
         if left_out or option.collectonly or not tests >= scoring:
             self.partial = True
+        # Torch alone brings half a million objects. pytest collects garbage twice in the end, and
+        # need not look through all that was loaded before the first test.
+        gc.freeze()
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         for item in items:

@@ -1,5 +1,6 @@
 """The suite as a user runs it: `pytest benchmarks --model mymodel:Good`, in the user's folder."""
 
+import gc
 import json
 import shutil
 import subprocess
@@ -635,6 +636,40 @@ class TestNeighbours:
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
         assert "code 0 heavy []" in done.stdout, done.stdout + done.stderr
+
+    def test_a_run_of_a_numpy_model_leaves_torch_to_the_metrics_that_want_it(self, pytester):
+        code = (
+            "import sys, pytest; "
+            f"code = pytest.main([{BENCHMARKS!r}, '--model', 'mymodel:Good', '--metrics', 'r2', "
+            "'--dataset', 'pbmc68k', '--split', 'iid', '--no-cache', '--no-intervals', '-k', "
+            "'metric or timing']); "
+            "print('code', int(code), 'torch' in sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert "code 0 False" in done.stdout, done.stdout + done.stderr
+
+    def test_what_a_run_leaves_behind_is_collected_and_told_of(self, pytester):
+        pytester.makepyfile(
+            untidy="""
+            from mymodel import Good
+
+            class Untidy(Good):
+                def train(self, X):
+                    super().train(X)
+                    Resource()
+
+            class Resource:
+                def __init__(self):
+                    self.itself = self
+                def __del__(self):
+                    raise OSError("not closed")
+            """
+        )
+        result = bench(pytester, *QUICK, "--no-cache", models=("untidy:Untidy",))
+        result.stdout.fnmatch_lines(["*PytestUnraisableExceptionWarning*", "*not closed*"])
+        assert gc.get_freeze_count() == 0  # a notebook that runs several keeps none of them
 
     def test_importing_the_package_loads_nothing_but_the_standard_library(self):
         code = "import sys, reconeval; print(sorted({'numpy', 'torch'} & set(sys.modules)))"
