@@ -144,21 +144,10 @@ def record(
     """Record a row; returns the failure in one line, empty if there is none."""
 
     def _record(row: Row, metric: Metric) -> str:
-        scored = metric.family != "cost"
-        deviation = run.deviation(metric) if scored else 0.0
-        served = not (scored and run.unserved(metric))
-        excused = not served and run.case.excused(metric)
-        row, failure = session.judge(
-            row,
-            run.spec,
-            deviation=deviation,
-            served=served,
-            excused=excused,
-            peers=lambda: session.scored(run),
-        )
+        row, failure = session.verdicts.judge(row, run)
         seconds = run.metric_seconds.get(metric.name)
         content = {**row.to_dict(), "metric_seconds": seconds}
-        replicates = run.replicates(metric) if scored else None
+        replicates = None if metric.family == "cost" else run.replicates(metric)
         content["replicates"] = None if replicates is None else replicates.to_dict()
         content["reference_seconds"] = session.reference.seconds
         content["kept_reference"] = session.reference.kept.get(row.key[:3])

@@ -1,4 +1,4 @@
-"""One benchmark run: its options, its models and cases, and the verdict on each row.
+"""One benchmark run: its options, its models and cases, its trainings and its rows.
 
 Nothing here knows of pytest; `plugin` translates options and hooks.
 """
@@ -6,65 +6,68 @@ Nothing here knows of pytest; `plugin` translates options and hooks.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reconeval import gate
 from reconeval._asked import asked_metrics
+from reconeval._asked_models import asked_models
 from reconeval.cases.making import Cases
 from reconeval.controls import Controls
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
-from reconeval.places import decoded_name, find_embedding, find_places, task_of_run
+from reconeval.places import find_places
 from reconeval.reference import Reference
 from reconeval.report.html import check_report_path
 from reconeval.rows import Row, check_results_path, latest
-from reconeval.thresholds import Thresholds, shortfall
+from reconeval.thresholds import Thresholds
+from reconeval.verdicts import Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from reconeval.cache import Cache
     from reconeval.cases import Case
     from reconeval.contract import Outcome
-    from reconeval.gate import Gate, Scored, Tolerance
     from reconeval.intervals import Replicates
     from reconeval.options import Options
     from reconeval.query_mapping.runs import Mappings
-    from reconeval.report.html.material import Material
     from reconeval.runs import Run
-    from reconeval.spec import ModelSpec
 
 __all__ = ["Session"]
 
 
-@dataclass(eq=False)
 class Session:
     """The state of a run; everything that can be refused is refused when it is made.
+
+    Parameters
+    ----------
+    options
+        What was asked for.
 
     Attributes
     ----------
     options
-        What was asked for.
+        The same.
     task
         The task of all its models.
     specs
         The models, by id.
     places
         Pairs of dataset id and split name.
-    tolerances
-        Per metric, how much worse than the baseline it may be.
     metric_names
         The metrics of this run, in the registry's order.
+    tolerances
+        Per metric, how much worse than the baseline it may be.
     thresholds
         Floors and bands.
     gate
         The comparison with an earlier run, or None.
     baseline
         Rows of the earlier run, by key.
+    verdicts
+        Judges a row by all of these.
     rows
         Rows of this run, in order of arrival.
     metric_seconds
@@ -73,60 +76,31 @@ class Session:
         The metric's values in resamples of the test cells, by the row's key.
     reference
         How fast the machine is.
-    controls
-        What trivial models score where this run's models do.
     material
         What a report draws of the predictions.
     cache
         What earlier runs have finished, None where it is not to be used.
+
+    Raises
+    ------
+    UsageError
+        If something that was asked for does not exist or does not go with the rest.
     """
 
-    options: Options
-    task: str = field(init=False)
-    specs: dict[str, ModelSpec] = field(init=False)
-    places: list[tuple[str, str]] = field(init=False)
-    tolerances: dict[str, Tolerance] = field(init=False)
-    metric_names: tuple[str, ...] = field(init=False)
-    thresholds: Thresholds = field(init=False)
-    gate: Gate | None = field(init=False)
-    baseline: Mapping[tuple[str, ...], Row] = field(init=False)
-    rows: list[Row] = field(init=False, default_factory=list)
-    metric_seconds: dict[tuple[str, ...], float] = field(init=False, default_factory=dict)
-    replicates: dict[tuple[str, ...], Replicates] = field(init=False, default_factory=dict)
-    reference: Reference = field(init=False)
-    controls: Controls = field(init=False, default_factory=Controls)
-    material: Material = field(init=False)
-    cache: Cache | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
+    def __init__(self, options: Options) -> None:
         from reconeval.report.html.material import Material
-        from reconeval.spec import parse_models
 
         self._start = time.time()
-        self.material = Material()
-        options = self.options
-        specs = parse_models(options.models, sweeps=options.sweeps)
-        self.reference = Reference(on_cpu=options.accelerator == "cpu")
-        self.task = options.task or task_of_run(specs)
-        if self.task == "query_mapping":
-            from reconeval.query_mapping.models import mapping_specs
-
-            specs = mapping_specs(specs, options)
-        embedding = find_embedding(options, self.task)
-        if self.task == "decode" and embedding is not None:
-            specs = [spec.decoding(*decoded_name(embedding, options)) for spec in specs]
+        self.options = options
+        self.task, specs, embedding = asked_models(options)
         self.specs = {spec.id: spec for spec in specs}
         self.places, sources = find_places(options, self.task)
         self._cases = Cases(self.task, options, sources, embedding)
+        self.reference = Reference(on_cpu=options.accelerator == "cpu")
         self.tolerances = gate.read_tolerances(options.tolerances)
         self.metric_names = asked_metrics(options, self.task, self.tolerances)
         self.thresholds = Thresholds.read(options.thresholds)
-        if options.update_thresholds:
-            self.thresholds.check_writable()
-        if options.results is not None:
-            check_results_path(options.results)
-        if options.report is not None:
-            check_report_path(options.report)
+        self._check_writable()
         self.gate = gate.make_gate(
             options.baseline,
             tolerances=self.tolerances,
@@ -136,12 +110,37 @@ class Session:
             metrics=self.metric_names,
             reference=lambda row: self.reference.of(row.key[:3]),
         )
-        self.baseline = {} if self.gate is None else self.gate.baseline.rows
-        if options.cache:
-            from reconeval.cache import Cache
+        self.baseline: Mapping[tuple[str, ...], Row] = (
+            {} if self.gate is None else self.gate.baseline.rows
+        )
+        self.cache = self._open_cache()
+        self.verdicts = Verdicts(
+            controls=Controls(None if self.cache is None else self.cache.store),
+            thresholds=self.thresholds,
+            writes_bands=options.update_thresholds,
+            gate=self.gate,
+            metric_names=self.metric_names,
+        )
+        self.rows: list[Row] = []
+        self.metric_seconds: dict[tuple[str, ...], float] = {}
+        self.replicates: dict[tuple[str, ...], Replicates] = {}
+        self.material = Material()
 
-            self.cache = Cache(options, self.specs.values(), self.reference)
-            self.controls = Controls(self.cache.store)
+    def _check_writable(self) -> None:
+        options = self.options
+        if options.update_thresholds:
+            self.thresholds.check_writable()
+        if options.results is not None:
+            check_results_path(options.results)
+        if options.report is not None:
+            check_report_path(options.report)
+
+    def _open_cache(self) -> Cache | None:
+        if not self.options.cache:
+            return None
+        from reconeval.cache import Cache
+
+        return Cache(self.options, self.specs.values(), self.reference)
 
     def case(self, dataset: str, split: str) -> Case:
         """Return the prepared case, loaded on first use.
@@ -175,27 +174,37 @@ class Session:
 
         In query mapping a model is trained once per dataset, whatever the split.
         """
-        if self.task == "query_mapping":
-            return self._mappings.run(self.specs[model], self.case(dataset, split), progress)
-        from reconeval.runs import train
-
         spec, case = self.specs[model], self.case(dataset, split)
+        if self.task == "query_mapping":
+            return self._mappings.run(spec, case, progress)
         if self.cache is not None:
             metrics = [find(name) for name in self.metric_names]
             run = self.cache.train(spec, case, metrics=metrics, timed=timed, progress=progress)
-            run.resamples = self.options.resamples
-            return run
-        run = train(
-            spec,
-            case,
+        else:
+            from reconeval.runs import train
+
+            options = self.options
+            run = train(
+                spec,
+                case,
+                options.seeds,
+                accelerator=options.accelerator,
+                verbose=options.verbose,
+                progress=progress,
+            )
+            self.reference.measure()
+        run.resamples = self.options.resamples
+        return run
+
+    @cached_property
+    def _mappings(self) -> Mappings:
+        from reconeval.query_mapping.runs import Mappings
+
+        return Mappings(
             self.options.seeds,
             accelerator=self.options.accelerator,
             verbose=self.options.verbose,
-            progress=progress,
         )
-        self.reference.measure()
-        run.resamples = self.options.resamples
-        return run
 
     def outcome(self, model: str, check: str, make: Callable[[], Outcome]) -> Outcome:
         """Return the outcome of a check of a model's contract, made unless an earlier run has it.
@@ -221,84 +230,6 @@ class Session:
             self.material.observe(run)
         else:
             self.material.add(self.cache.material(run))
-
-    def annotate(self, row: Row) -> Row:
-        """Return a row with what the controls say of it; one of a cost as it is."""
-        if row.family == "cost":
-            return row
-        return self.controls.annotate(row, self.case(row.dataset, row.split))
-
-    @cached_property
-    def _mappings(self) -> Mappings:
-        from reconeval.query_mapping.runs import Mappings
-
-        return Mappings(
-            self.options.seeds,
-            accelerator=self.options.accelerator,
-            verbose=self.options.verbose,
-        )
-
-    def judge(
-        self,
-        row: Row,
-        spec: ModelSpec,
-        *,
-        deviation: float = 0.0,
-        served: bool = True,
-        excused: bool = False,
-        peers: Callable[[], Iterable[Scored]] = tuple,
-    ) -> tuple[Row, str]:
-        """Give a row its verdict.
-
-        Parameters
-        ----------
-        row
-            A row as measured.
-        spec
-            Its model.
-        deviation
-            Standard deviation of the metric over seeds, for a band that is being written.
-        served
-            Whether the data can serve the metric; if not, the row is skipped, unless a threshold
-            or the gate asks for a value.
-        excused
-            Whether a threshold may ask for a value in vain.
-        peers
-            Returns all scores of the same model and place, which the gate judges together.
-
-        Returns
-        -------
-        The row with controls, threshold, baseline and verdict, and the failure in one line, empty
-        if none.
-        """
-        row, metric = self.annotate(row), find(row.metric)
-        bound = None if excused else self.thresholds.bound(row, spec.key, metric)
-        skipped = not served and bound is None
-        failures = [] if skipped else shortfall(row, metric, bound)
-        verdict = ""
-        known: float | None = None
-        if self.gate is not None:
-            outcome = self.gate.outcome(row, peers)
-            verdict, known = f": {outcome.word}", outcome.baseline
-            failures += [outcome.message] if outcome.fails else []
-        if self.options.update_thresholds and metric.family != "cost":
-            self.thresholds.note(row, spec.key, metric, deviation)
-        judged = replace(
-            row,
-            threshold=bound,
-            baseline=known,
-            verdict=("fail" if failures else "skip" if skipped else "pass") + verdict,
-            reason="; ".join(failures) or row.reason,
-        )
-        return judged, "; ".join(failures)
-
-    def scored(self, run: Run) -> Iterator[Scored]:
-        """Yield all scores of a run that the baseline has, as the gate judges them together."""
-        for name in self.metric_names:
-            metric = find(name)
-            if (run.spec.id, run.case.dataset.name, run.case.split.name, name) in self.baseline:
-                with suppress(Exception):  # the metric's own test tells what broke
-                    yield gate.Scored(self.annotate(run.row(metric)), run.replicates(metric))
 
     def lost(self) -> list[Row]:
         """Return the baseline's rows that a full run should have measured and did not."""
