@@ -174,20 +174,10 @@ def _add_gate(add: Callable[..., None]) -> None:
 
 def read_options(config: pytest.Config) -> Options:
     """Return what the user asked for; `UsageError` where a number is out of range."""
-    from reconeval.intervals import FEWEST
     from reconeval.options import Options
 
     get = config.getoption
-    if get("seeds") < 1:
-        msg = f"--seeds {get('seeds')}: expected at least 1"
-        raise UsageError(msg)
-    if get("resamples") < FEWEST:
-        msg = f"--resamples {get('resamples')}: expected at least {FEWEST}, or --no-intervals"
-        raise UsageError(msg)
-    if not 0 <= get("seed") <= 2**32 - get("seeds"):
-        msg = f"--seed {get('seed')}: expected a number from 0 to 2**32 - 1, as NumPy takes"
-        raise UsageError(msg)
-    results, report = _path(get("results")), _path(get("report"))
+    _check_numbers(config)
     return Options(
         models=tuple(get("model")),
         sweeps=tuple(get("sweep")),
@@ -213,13 +203,9 @@ def read_options(config: pytest.Config) -> Options:
         tolerances=tuple(get("metric_compare_fail")),
         baseline=_path(get("baseline")) or _baseline(config),
         fail_on_regression=get("fail_on_regression"),
-        results=results,
-        report=report,
-        material=bool(
-            report
-            or (results and results.suffix == ".json")
-            or config.getoption("benchmark_json", None)
-        ),
+        results=_path(get("results")),
+        report=_path(get("report")),
+        material=_draws(config),
         thresholds=_path(get("thresholds")),
         update_thresholds=get("update_thresholds"),
         accelerator=get("accelerator"),
@@ -227,6 +213,27 @@ def read_options(config: pytest.Config) -> Options:
         cache_dir=_path(get("cache_dir")),
         verbose=config.get_verbosity() > 0,
     )
+
+
+def _check_numbers(config: pytest.Config) -> None:
+    from reconeval.intervals import FEWEST
+
+    seed, n_seeds, n_resamples = map(config.getoption, ("seed", "seeds", "resamples"))
+    if n_seeds < 1:
+        msg = f"--seeds {n_seeds}: expected at least 1"
+        raise UsageError(msg)
+    if n_resamples < FEWEST:
+        msg = f"--resamples {n_resamples}: expected at least {FEWEST}, or --no-intervals"
+        raise UsageError(msg)
+    if not 0 <= seed <= 2**32 - n_seeds:
+        msg = f"--seed {seed}: expected a number from 0 to 2**32 - 1, as NumPy takes"
+        raise UsageError(msg)
+
+
+def _draws(config: pytest.Config) -> bool:
+    """Return whether a file is asked for from which a report is drawn, now or later."""
+    as_json = Path(config.getoption("results") or "").suffix == ".json"
+    return bool(config.getoption("report") or as_json or config.getoption("benchmark_json", None))
 
 
 def _task_of_files(arguments: Sequence[str]) -> str | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconeval.options import Options
     from reconeval.query_mapping.runs import Mappings
     from reconeval.runs import Run
+    from reconeval.spec import ModelSpec
 
 __all__ = ["Session"]
 
@@ -177,23 +178,28 @@ class Session:
         spec, case = self.specs[model], self.case(dataset, split)
         if self.task == "query_mapping":
             return self._mappings.run(spec, case, progress)
+        run = None
         if self.cache is not None:
             metrics = [find(name) for name in self.metric_names]
             run = self.cache.train(spec, case, metrics=metrics, timed=timed, progress=progress)
-        else:
-            from reconeval.runs import train
-
-            options = self.options
-            run = train(
-                spec,
-                case,
-                options.seeds,
-                accelerator=options.accelerator,
-                verbose=options.verbose,
-                progress=progress,
-            )
-            self.reference.measure()
+        if run is None:
+            run = self._train(spec, case, progress)
         run.resamples = self.options.resamples
+        return run
+
+    def _train(self, spec: ModelSpec, case: Case, progress: Callable[[str], None]) -> Run:
+        from reconeval.runs import train
+
+        options = self.options
+        run = train(
+            spec,
+            case,
+            options.seeds,
+            accelerator=options.accelerator,
+            verbose=options.verbose,
+            progress=progress,
+        )
+        self.reference.measure()
         return run
 
     @cached_property

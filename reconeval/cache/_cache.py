@@ -13,7 +13,7 @@ from reconeval.contract import Outcome
 from reconeval.errors import ReconevalError
 from reconeval.fits import fit
 from reconeval.report.html.material import Material
-from reconeval.runs import Run, train
+from reconeval.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,7 +95,7 @@ class Cache:
         metrics: Sequence[Metric],
         timed: bool,
         progress: Callable[[str], None],
-    ) -> Run:
+    ) -> Run | None:
         """Do what `reconeval.runs.train` does for the seeds that no earlier run has finished.
 
         Parameters
@@ -109,26 +109,40 @@ class Cache:
 
         Returns
         -------
-        The run; its `cached` tells whether it has trainings of an earlier one.
+        The run; its `cached` tells whether it has trainings of an earlier one. None, with nothing
+        trained, where it cannot be told what a training is made of.
         """
-        options = self.options
-        if self.keys.fit(spec, case, options.seeds[0], options.accelerator) is None:
-            run = train(
-                spec,
-                case,
-                options.seeds,
-                accelerator=options.accelerator,
-                verbose=options.verbose,
-                progress=progress,
-            )
-            self.reference.measure()
-            return run
+        run = self._empty_run(spec, case, progress)
+        place = (spec.id, case.dataset.name, case.split.name)
+        for seed in self.options.seeds:
+            key = self.keys.fit(spec, case, seed, self.options.accelerator)
+            if key is None:  # whatever the seed
+                return None
+            kept = load(self.store, key)
+            if kept is not None:
+                progress(f"{spec.id} on {case.name}, seed {seed}: trained by an earlier run")
+                self.reference.note_kept(place, kept.reference_seconds)
+                run.add(seed, kept)
+                continue
+            try:
+                made = run.retrain(seed)
+            except ReconevalError as error:
+                return Run(spec, case, [], str(error))
+            first = timed and seed == self.options.seeds[0]
+            run.fits.append(made)
+            run.trainings[seed] = self._keep(spec, case, made, key, metrics, timed=first)
+        if place in self.reference.kept and not all(one.reused for one in run.trainings.values()):
+            self.reference.note_kept(place, self.reference.seconds)
+        return run
 
-        def train_one(seed: int) -> Fit:
+    def _empty_run(self, spec: ModelSpec, case: Case, progress: Callable[[str], None]) -> KeptRun:
+        options = self.options
+
+        def train(seed: int) -> Fit:
             progress(f"training {spec.id} on {case.name}, seed {seed}")
             return fit(spec, case, seed, accelerator=options.accelerator, verbose=options.verbose)
 
-        run = KeptRun(
+        return KeptRun(
             spec,
             case,
             [],
@@ -136,27 +150,8 @@ class Cache:
             store=self.store,
             keys=self.keys,
             trainings={},
-            retrain=train_one,
+            retrain=train,
         )
-        place = (spec.id, case.dataset.name, case.split.name)
-        for seed in options.seeds:
-            key = self.keys.fit(spec, case, seed, options.accelerator)
-            kept = load(self.store, str(key))
-            if kept is not None:
-                progress(f"{spec.id} on {case.name}, seed {seed}: trained by an earlier run")
-                self.reference.note_kept(place, kept.reference_seconds)
-                run.add(seed, kept)
-                continue
-            try:
-                made = train_one(seed)
-            except ReconevalError as error:
-                return Run(spec, case, [], str(error))
-            first = timed and seed == options.seeds[0]
-            run.fits.append(made)
-            run.trainings[seed] = self._keep(spec, case, made, str(key), metrics, timed=first)
-        if place in self.reference.kept and not all(one.reused for one in run.trainings.values()):
-            self.reference.note_kept(place, self.reference.seconds)
-        return run
 
     def _keep(
         self,

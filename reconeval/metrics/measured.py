@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -77,22 +79,14 @@ def measured(
     UsageError
         As for `prepare`.
     """
-    genes = tuple(adata_true.var_names)
-
-    def matrix(adata: AnnData, owner: str) -> FloatArray:
-        return _own(aligned_matrix(adata, genes, owner), adata.X if copy else None)
-
-    def embedding(adata: AnnData, owner: str) -> FloatArray | None:
-        if use_rep is None:
-            return None
-        return _own(embedding_of(adata, use_rep, owner), adata.obsm[use_rep] if copy else None)
-
-    X = matrix(adata_true, name)
+    read = partial(_Cells, genes=tuple(adata_true.var_names), copy=copy)
+    true = read(adata_true, name)
+    ctrl = None if adata_ctrl is None else read(adata_ctrl, "adata_ctrl")
+    train = None if adata_train is None else read(adata_train, "adata_train")
+    X = true.matrix()
     options |= {
-        "train": None if adata_train is None else matrix(adata_train, "adata_train"),
-        "cell_types": (
-            None if cell_type_key is None else labels_of(adata_true, cell_type_key, name)
-        ),
+        "train": None if train is None else train.matrix(),
+        "cell_types": None if cell_type_key is None else true.labels(cell_type_key),
         "gene_sets": GeneSets(
             s_genes=s_genes,
             g2m_genes=g2m_genes,
@@ -101,35 +95,77 @@ def measured(
             cytokine_dict=cytokine_dict,
         ),
     }
-    keys = {"perturbation_key": perturbation_key, "covariate_key": covariate_key}
-    if adata_ctrl is None:
+    keys = {
+        "perturbation_key": perturbation_key,
+        "covariate_key": covariate_key,
+        "use_rep": use_rep,
+    }
+    if ctrl is None:
         options.pop("control", None)
-        needing = {**keys, "targets": options.pop("targets", None), "use_rep": use_rep}
-        for option, value in needing.items():
-            if value is not None:
-                msg = f"got {option} without adata_ctrl; give the measured control cells, too"
-                raise UsageError(msg)
-        truth = Truth(X, genes, **options)
+        _refuse_without_controls({**keys, "targets": options.pop("targets", None)})
+        truth = Truth(X, true.genes, **options)
     else:
-        if adata_train is not None and perturbation_key is not None:
-            options |= {
-                "train_perturbations": labels_of(adata_train, perturbation_key, "adata_train"),
-                "train_covariates": labels_of(adata_train, covariate_key, "adata_train"),
-            }
-        truth = PerturbationTruth(
-            X,
-            genes,
-            perturbations=perturbations_of(adata_true, perturbation_key, name),
-            covariates=labels_of(adata_true, covariate_key, name),
-            reference=matrix(adata_ctrl, "adata_ctrl"),
-            reference_covariates=labels_of(adata_ctrl, covariate_key, "adata_ctrl"),
-            embedding=embedding(adata_true, name),
-            reference_embedding=embedding(adata_ctrl, "adata_ctrl"),
-            **options,
-        )
-    origin = Origin(_bare(truth, adata_true), **keys, use_rep=use_rep)
+        options |= _perturbed(true, ctrl, train, **keys)
+        truth = PerturbationTruth(X, true.genes, **options)
+    origin = Origin(_bare(truth, adata_true), **keys)
     truth.cached("origin", lambda: origin)
     return truth
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Cells in AnnData, which errors call by `name`, in the order of the truth's genes."""
+
+    adata: AnnData
+    name: str
+    genes: tuple[str, ...]
+    copy: bool
+
+    def matrix(self) -> FloatArray:
+        values = aligned_matrix(self.adata, self.genes, self.name)
+        return _own(values, self.adata.X) if self.copy else values
+
+    def embedding(self, key: str | None) -> FloatArray | None:
+        if key is None:
+            return None
+        values = embedding_of(self.adata, key, self.name)
+        return _own(values, self.adata.obsm[key]) if self.copy else values
+
+    def labels(self, key: str | None) -> StrArray:
+        return labels_of(self.adata, key, self.name)
+
+
+def _refuse_without_controls(needing: Mapping[str, Any]) -> None:
+    for option, value in needing.items():
+        if value is not None:
+            msg = f"got {option} without adata_ctrl; give the measured control cells, too"
+            raise UsageError(msg)
+
+
+def _perturbed(
+    true: _Cells,
+    ctrl: _Cells,
+    train: _Cells | None,
+    *,
+    perturbation_key: str | None,
+    covariate_key: str | None,
+    use_rep: str | None,
+) -> dict[str, Any]:
+    """Return what a `PerturbationTruth` takes beside what every truth does."""
+    labelled = {}
+    if train is not None and perturbation_key is not None:
+        labelled = {
+            "train_perturbations": train.labels(perturbation_key),
+            "train_covariates": train.labels(covariate_key),
+        }
+    return labelled | {
+        "perturbations": perturbations_of(true.adata, perturbation_key, true.name),
+        "covariates": true.labels(covariate_key),
+        "reference": ctrl.matrix(),
+        "reference_covariates": ctrl.labels(covariate_key),
+        "embedding": true.embedding(use_rep),
+        "reference_embedding": ctrl.embedding(use_rep),
+    }
 
 
 def _own(values: FloatArray, source: Any) -> FloatArray:
