@@ -174,7 +174,7 @@ def _add_gate(add: Callable[..., None]) -> None:
 
 def read_options(config: pytest.Config) -> Options:
     """Return what the user asked for; `UsageError` where a number is out of range."""
-    from reconeval.options import Options
+    from reconeval.options import Options, names_in
 
     get = config.getoption
     _check_numbers(config)
@@ -194,11 +194,11 @@ def read_options(config: pytest.Config) -> Options:
         perturbation_key=get("perturbation_key"),
         control=get("control"),
         descriptor_key=get("descriptor_key"),
-        query_batches=_names(get("query_batches")),
+        query_batches=names_in(get("query_batches")),
         surgery=get("surgery"),
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
-        metrics=_names(get("metrics")),
-        families=_names(get("metric_family")),
+        metrics=names_in(get("metrics")),
+        families=names_in(get("metric_family")),
         resamples=0 if get("no_intervals") else get("resamples"),
         tolerances=tuple(get("metric_compare_fail")),
         baseline=_path(get("baseline")) or _baseline(config),
@@ -240,10 +240,6 @@ def _task_of_files(arguments: Sequence[str]) -> str | None:
     """Return the task of a file that the user names and that is for one task alone."""
     files = [argument.partition("::")[0].removesuffix(".py") for argument in arguments]
     return "query_mapping" if any(file.endswith("test_query_mapping") for file in files) else None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _path(text: str | None) -> Path | None:

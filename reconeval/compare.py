@@ -22,6 +22,7 @@ from reconeval.gate import (
     read_tolerances,
     unheard,
 )
+from reconeval.rows import write_asked
 
 if TYPE_CHECKING:
     import argparse
@@ -182,15 +183,5 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         sys.stdout.write(text)
     else:
-        _write(Path(args.out), text)
+        write_asked(Path(args.out), text.encode(), option="--out")
     return int(any(finding.fails for _, findings in found for finding in findings))
-
-
-def _write(path: Path, text: str) -> None:
-    from reconeval.rows import atomic_write
-
-    try:
-        atomic_write(path, text.encode())
-    except OSError as error:
-        msg = f"--out {path}: cannot be written ({error.strerror or error}); name another file"
-        raise UsageError(msg) from None

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconeval.options import Options
+from reconeval.options import Options, names_in
 from reconeval.report import texts
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _metrics(text: str, task: str) -> list[Metric]:
     from reconeval.runs import metric_names
 
     known = metric_names(task)
-    asked = [name.strip() for name in text.split(",") if name.strip()]
+    asked = names_in(text)
     for name in asked:
         if name not in known:
             msg = f"--metrics {name}: not a metric of {task}{hint(name, known, 'it has')}"

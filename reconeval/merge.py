@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconeval.errors import UsageError
 from reconeval.gate import read_saved
-from reconeval.rows import SCHEMA, atomic_write
+from reconeval.rows import SCHEMA, write_asked
 
 if TYPE_CHECKING:
     import argparse
@@ -189,10 +189,6 @@ def run(args: argparse.Namespace) -> int:
     runs = [read_saved(Path(path), what="run") for path in args.runs]
     document = merge_runs(runs)
     content = json.dumps(document, indent=1, allow_nan=False).encode()
-    try:
-        atomic_write(out, content)
-    except OSError as error:
-        msg = f"--out {out}: cannot be written ({error.strerror or error}); name another file"
-        raise UsageError(msg) from None
+    write_asked(out, content, option="--out")
     print(f"{len(document['rows'])} rows of {len(runs)} runs written to {out}")
     return 0

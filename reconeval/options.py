@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["N_RESAMPLES", "Options"]
+__all__ = ["N_RESAMPLES", "Options", "names_in"]
 
 N_RESAMPLES = 1000
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names that an option lists, separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,17 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FORMATS", "KEY", "SCHEMA", "Row", "atomic_write", "check_results_path", "write_results"]
+__all__ = [
+    "FORMATS",
+    "KEY",
+    "SCHEMA",
+    "Row",
+    "atomic_write",
+    "check_results_path",
+    "latest",
+    "write_asked",
+    "write_results",
+]
 
 SCHEMA = 1
 FORMATS = (".csv", ".json", ".parquet")
@@ -205,9 +215,20 @@ def write_results(
         If the ending is none of the three, or the file cannot be written.
     """
     check_results_path(path, option=option)
+    write_asked(path, _content(path, rows, run, further or {}), option=option)
+
+
+def write_asked(path: Path, content: bytes, *, option: str) -> None:
+    """Write a file that the user asked for by an option, never half.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written, as where the disk is full by now.
+    """
     try:
-        atomic_write(path, _content(path, rows, run, further or {}))
-    except OSError as error:  # such as a disk that is full by now
+        atomic_write(path, content)
+    except OSError as error:
         raise _unwritable(path, option, error) from error
 
 

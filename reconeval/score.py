@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconeval.errors import UsageError
 from reconeval.filling import hint
+from reconeval.options import names_in
 from reconeval.rows import Row, check_results_path, write_results
 from reconeval.score_files import check_options, make_pair, read_files
 
@@ -124,8 +125,8 @@ def _chosen(names: str | None, families: str | None) -> list[Metric]:
     return list(chosen.values())
 
 
-def _split(option: str, names: str) -> list[str]:
-    found = [name.strip() for name in names.split(",") if name.strip()]
+def _split(option: str, names: str) -> tuple[str, ...]:
+    found = names_in(names)
     if not found:
         msg = f"{option} {names}: names nothing, expected names separated by commas"
         raise UsageError(msg)

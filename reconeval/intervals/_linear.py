@@ -85,8 +85,6 @@ def correlation_influence(
     Array of shape (n_cells,), mean 0: the derivative of the sum with respect to the cell's
     share of all weight.
     """
-    from threadpoolctl import threadpool_limits
-
     union = np.unique(np.concatenate(list(sets.values())))
     n, position = len(X), np.arange(len(X))
     unit = np.zeros((len(union), n), dtype=np.float32)
@@ -105,19 +103,10 @@ def correlation_influence(
         np.put_along_axis(unit[place], order, ranks.astype(np.float32), axis=1)
 
     for_gene_blocks(standardise, X, columns=union)
-    pull = np.zeros_like(unit)  # how the sum grows with each standardised rank
-    bound = np.zeros((len(union), 1), dtype=np.float32)
-    with threadpool_limits(1, user_api="blas"):  # many small products, see `in_threads`
-        for name, values in slopes.items():
-            members = np.searchsorted(union, sets[name])
-            pull[members] += _symmetric(values, len(members)) @ unit[members]
-            known = np.where(values != 0, values * r[name], 0)
-            bound[members] += _symmetric(known, len(members)).sum(axis=1, keepdims=True)
-    # Each product of ranks is in the pull of both genes; their variances hold it back.
-    pull -= bound * unit
+    members = {name: np.searchsorted(union, columns) for name, columns in sets.items()}
+    pull = _pull(unit, members, slopes, r)
     influence = (pull * unit).sum(axis=0, dtype=np.float64) / 2
     pull /= spread
-
     lifts: list[FloatArray] = []
 
     def lift(place: slice, block: FloatArray) -> None:
@@ -130,6 +119,38 @@ def correlation_influence(
     for_gene_blocks(lift, X, columns=union)
     influence += np.sum(lifts, axis=0)
     return np.asarray(influence - influence.mean())
+
+
+def _pull(
+    unit: FloatArray,
+    members: Mapping[str, IntArray],
+    slopes: Mapping[str, FloatArray],
+    r: Mapping[str, FloatArray],
+) -> FloatArray:
+    """Return how the sum of correlations grows with each standardised rank.
+
+    Parameters
+    ----------
+    unit
+        Float32 array of shape (n_genes, n_cells): the standardised ranks.
+    members
+        Row numbers of `unit` by the name of the set.
+    slopes, r
+        As for `correlation_influence`.
+    """
+    from threadpoolctl import threadpool_limits
+
+    pull = np.zeros_like(unit)
+    bound = np.zeros((len(unit), 1), dtype=np.float32)
+    with threadpool_limits(1, user_api="blas"):  # many small products, see `in_threads`
+        for name, values in slopes.items():
+            rows = members[name]
+            pull[rows] += _symmetric(values, len(rows)) @ unit[rows]
+            known = np.where(values != 0, values * r[name], 0)
+            bound[rows] += _symmetric(known, len(rows)).sum(axis=1, keepdims=True)
+    # Each product of ranks is in the pull of both genes; their variances hold it back.
+    pull -= bound * unit
+    return pull
 
 
 def _symmetric(values: FloatArray, size: int) -> FloatArray:

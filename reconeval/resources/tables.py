@@ -66,7 +66,19 @@ def read_table(
         If the file cannot be read, lacks a column, a row has other than the header's fields, or
         numbers are text or, in complete columns, missing or infinite.
     """
-    import numpy as np
+    table = _parsed(path).rename(columns=rename or {})
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        msg = (
+            f"{path}: no column {listed(missing)}, expected {listed(columns)}; "
+            f"the file has {listed(map(str, table.columns))}"
+        )
+        raise UsageError(msg)
+    _check_numbers(path, table, columns, complete)
+    return table[list(columns)].dropna().reset_index(drop=True)
+
+
+def _parsed(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     separator = "\t" if {".tsv", ".txt"} & set(path.suffixes) else ","
@@ -75,7 +87,7 @@ def read_table(
             text: str = file.read()
         _check_fields(path, text, separator)
         # pandas would take a cytokine or gene called None, NULL or n/a for a missing value.
-        table = pd.read_csv(
+        return pd.read_csv(
             io.StringIO(text),
             sep=separator,
             index_col=False,
@@ -87,14 +99,14 @@ def read_table(
     # pandas' parser errors are ValueErrors, as those of decoding are.
     except (OSError, ValueError, EOFError, csv.Error, lzma.LZMAError) as error:
         raise _unreadable(path, error) from error
-    table = table.rename(columns=rename or {})
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        msg = (
-            f"{path}: no column {listed(missing)}, expected {listed(columns)}; "
-            f"the file has {listed(map(str, table.columns))}"
-        )
-        raise UsageError(msg)
+
+
+def _check_numbers(
+    path: Path, table: pd.DataFrame, columns: tuple[str, ...], complete: tuple[str, ...]
+) -> None:
+    import numpy as np
+    import pandas as pd
+
     for column in _NUMERIC.intersection(columns):
         if not pd.api.types.is_numeric_dtype(table[column]):
             msg = f"{path}: column {column} holds text, expected numbers; check the separator"
@@ -107,7 +119,6 @@ def read_table(
                 "expected a number in each; mend or drop them"
             )
             raise UsageError(msg)
-    return table[list(columns)].dropna().reset_index(drop=True)
 
 
 def _check_fields(path: Path, text: str, separator: str) -> None:

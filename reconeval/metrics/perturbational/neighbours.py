@@ -84,20 +84,31 @@ def knn_purity(
     """
     X, Y = check_pair(X, Y)
     controls = as_matrix(controls, "the controls")
+    _check(X, controls, k)
+    place = on_torch(device)
+    if place is not None:
+        return place.count_neighbours(Y, X, controls, k=k) / (k * len(Y))
+    return _count_neighbours(X, Y, controls, k=k, known=known) / (k * len(Y))
+
+
+def _check(X: FloatArray, controls: FloatArray, k: int) -> None:
     if controls.shape[1] != X.shape[1]:
         msg = f"the controls have {controls.shape[1]} columns, expected the {X.shape[1]} of X"
         raise UsageError(msg)
     if k < 1:
         msg = f"k is {k}, expected at least 1 neighbour"
         raise UsageError(msg)
-    n_pool = len(X) + len(controls)
-    if n_pool <= k:
+    if len(X) + len(controls) <= k:
         found = f"{len(X)} perturbed and {len(controls)} control cells"
         msg = f"needs more than k = {k} cells in the pool, found {found}"
         raise Undefined(msg)
-    place = on_torch(device)
-    if place is not None:
-        return place.count_neighbours(Y, X, controls, k=k) / (k * len(Y))
+
+
+def _count_neighbours(
+    X: FloatArray, Y: FloatArray, controls: FloatArray, *, k: int, known: FloatArray | None
+) -> float:
+    """Count the perturbed cells among the k nearest of all predicted ones, block by block."""
+    n_pool = len(X) + len(controls)
     # Distances do not see the origin, but rounding does. Known ones have this origin, too.
     centre = X.mean(axis=0, dtype=np.float64)
     predicted = Centred(Y, centre, max(1, min(BLOCK, BLOCK_ENTRIES // n_pool)))
@@ -105,7 +116,6 @@ def knn_purity(
         Centred(X, centre, BLOCK, hold=known is None),
         Centred(controls, centre, BLOCK, hold=True),
     )
-
     largest = max(in_threads(Centred.largest_norm, parts))
 
     def count(i: int) -> float:
@@ -122,7 +132,7 @@ def knn_purity(
         error = ERROR * (cells.norms + largest)
         return _neighbours(predicted.raw(i), X, controls, squared, error=error, k=k)
 
-    return float(sum(in_threads(count, range(predicted.blocks))) / (k * len(Y)))
+    return float(sum(in_threads(count, range(predicted.blocks))))
 
 
 def _neighbours(

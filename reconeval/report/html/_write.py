@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconeval.errors import UsageError
-from reconeval.rows import atomic_write, check_results_path
+from reconeval.rows import check_results_path, write_asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +46,4 @@ def write_report(
     from reconeval.report.html._page import render
 
     check_report_path(path, option=option)
-    page = render(saved, title=title)
-    try:
-        atomic_write(path, page.encode())
-    except OSError as error:  # such as a disk that is full by now
-        why = error.strerror or type(error).__name__
-        msg = f"{option} {path}: cannot be written there ({why}); name a file in another folder"
-        raise UsageError(msg) from error
+    write_asked(path, render(saved, title=title).encode(), option=option)
