@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconeval.adapters.scvi import check_settings
 from reconeval.cases.query_mapping import QUERY
 from reconeval.costs import find
 from reconeval.errors import UsageError
 from reconeval.plugin import ROW, SESSION
+from reconeval.preflight import check_settings
 from reconeval.query_mapping.models import check_offers
 from reconeval.query_mapping.places import n_trainings
 from reconeval.report.progress import Progress

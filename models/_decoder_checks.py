@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from reconeval._arrays import as_matrix
@@ -12,18 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["as_training_cells", "check_choice", "check_counts", "check_least"]
-
-
-def check_least(model: str, least: int, **numbers: Any) -> None:
-    """Raise `UsageError` if an option is no whole number, or below the least allowed."""
-    for name, value in numbers.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            msg = f"{model}: {name} must be a whole number of at least {least}, got {value!r}"
-            raise UsageError(msg)
-        if value < least:
-            msg = f"{model}: {name} must be at least {least}, got {value}"
-            raise UsageError(msg)
+__all__ = ["as_training_cells", "check_choice", "check_counts"]
 
 
 def check_choice(model: str, option: str, got: str, choices: tuple[str, ...]) -> None:

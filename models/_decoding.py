@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from reconeval._arrays import as_matrix
+from reconeval._ranges import check_least, check_positive
 from reconeval.errors import UsageError
 from reconeval.quiet import quiet
 
 from ._covariates import OneHot
-from ._decoder_checks import as_training_cells, check_choice, check_counts, check_least
+from ._decoder_checks import as_training_cells, check_choice, check_counts
 from ._decoder_module import Decoder, DecoderModule, PairedCells, WithCovariates
 from ._files import load_arrays, save_arrays
 from ._training import fit, in_batches
@@ -71,9 +72,7 @@ class TrainedDecoder:
     ) -> None:
         self.name = type(self).__name__
         check_least(self.name, 1, embed_dim=embed_dim, n_genes=n_genes)
-        if learning_rate <= 0:
-            msg = f"{self.name}: learning_rate must be above 0, got {learning_rate}"
-            raise UsageError(msg)
+        check_positive(self.name, learning_rate=learning_rate)
         if isinstance(covariates, str):
             msg = f"{self.name}: covariates is {covariates!r}, expected a list: [{covariates!r}]"
             raise UsageError(msg)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     F32 = npt.NDArray[np.float32]
 
-__all__ = ["Sets", "by_content", "drawn", "fit", "groups", "places"]
+__all__ = ["Sets", "by_content", "drawn", "fit", "groups", "moved", "places"]
+
+_SETS_AT_ONCE = 16
 
 
 class Sets(NamedTuple):
@@ -98,3 +100,17 @@ def by_content(rows: IntArray, cells: F32, *, seed: int) -> IntArray:
     chosen = np.ascontiguousarray(cells[rows] + 0.0)
     hashes = [hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in chosen]
     return rows[np.argsort(np.array(hashes, dtype="S8"), kind="stable")]
+
+
+def moved(module: Any, cells: F32, descriptor: F32, set_size: int) -> F32:
+    """Return whole sets of control cells, one below the other, as a descriptor moves them."""
+    import torch
+
+    step = _SETS_AT_ONCE * set_size
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(cells), step):
+            ctrl = torch.tensor(cells[start : start + step], device=module.device)
+            cov = torch.tensor(descriptor, device=module.device).expand(len(ctrl), -1)
+            found.append(module({"ctrl_cell_emb": ctrl, "pert_emb": cov}).cpu().numpy())
+    return np.concatenate(found)

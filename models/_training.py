@@ -105,7 +105,7 @@ def fit(
     )
     trainer.fit(module, datamodule=datamodule)
     if not best.losses:
-        msg = "there was no training batch; check the datamodule and max_epochs"
+        msg = "there was no training batch; check the datamodule"
         raise UsageError(msg)
     if not math.isfinite(best.best):
         msg = f"the loss was {best.losses[0]}; lower learning_rate, or scale the cells"

@@ -9,6 +9,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
+from reconeval._ranges import check_least, check_positive
 from reconeval.errors import UsageError
 
 from .likelihoods import (
@@ -45,16 +46,13 @@ class Options:
         self._expect("library_size_mode", get_args(LibrarySizeMode))
         if self.output_activation is not None:
             self._expect("output_activation", self._activations)
-        if min(self.input_dim, self.n_latent, *self.n_hidden) < 1:
-            sizes = f"{self.input_dim}, {self.n_latent} and {list(self.n_hidden)}"
-            msg = f"ReconAE: input_dim, n_latent and n_hidden must be at least 1, got {sizes}"
-            raise UsageError(msg)
+        check_least("ReconAE", 1, input_dim=self.input_dim, n_latent=self.n_latent)
+        for width in self.n_hidden:
+            check_least("ReconAE", 1, n_hidden=width)
         if not 0 <= self.dropout < 1:
             msg = f"ReconAE: dropout must be in [0, 1), got {self.dropout}"
             raise UsageError(msg)
-        if self.learning_rate <= 0:
-            msg = f"ReconAE: learning_rate must be above 0, got {self.learning_rate}"
-            raise UsageError(msg)
+        check_positive("ReconAE", learning_rate=self.learning_rate)
 
     @property
     def activation(self) -> OutputActivation:

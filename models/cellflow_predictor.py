@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from reconeval._ranges import check_least, check_positive
+
 from ._cellflow_data import CONTROL, PERTURBATION, REP, cells_of, conditions, device_of, on, one_hot
 from ._extras import check_extra, silence
 from ._files import load_arrays, save_arrays
@@ -59,7 +61,7 @@ class CellFlowPredictor:
     Raises
     ------
     UsageError
-        CellFlow is not installed.
+        CellFlow is not installed, or an option has a value that cannot be.
     """
 
     def __init__(
@@ -75,6 +77,10 @@ class CellFlowPredictor:
         seed: int = 0,
     ) -> None:
         check_extra("cellflow", model="CellFlowPredictor", extra="cellflow")
+        widths = {"n_hidden": n_hidden, "n_condition": n_condition}
+        check_least("CellFlowPredictor", 1, **widths, time_max_period=time_max_period)
+        check_positive("CellFlowPredictor", lr=lr)
+        check_positive("CellFlowPredictor", zero=True, flow_noise=flow_noise)
         self.embed_dim = embed_dim
         self.cov_dim = cov_dim
         self.n_hidden = n_hidden
@@ -131,6 +137,7 @@ class CellFlowPredictor:
             The arrays or labels do not fit the model or one another.
         """
         name = "CellFlowPredictor.train"
+        check_least(name, 1, iterations=iterations, batch_size=batch_size)
         ctrl, pert, cov = as_pairs(
             ctrl_emb, pert_emb, pert_cov, name=name, embed_dim=self.embed_dim, cov_dim=self.cov_dim
         )

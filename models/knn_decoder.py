@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from reconeval._arrays import as_matrix
+from reconeval._ranges import check_least
 from reconeval.errors import UsageError
 
-from ._decoder_checks import as_training_cells, check_least
+from ._decoder_checks import as_training_cells
 from ._devices import device_for
 from ._files import load_arrays, save_arrays
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._decoder_checks import check_least
+from reconeval._ranges import check_least, check_positive
+
 from ._devices import device_for
 from ._files import load_arrays, save_arrays
 from ._pairs import as_pairs, as_queries
@@ -54,7 +55,7 @@ class MLPPerturbationPredictor:
     Raises
     ------
     UsageError
-        A width is below 1.
+        A width is below 1, or `lr` is not above 0.
 
     Examples
     --------
@@ -72,6 +73,7 @@ class MLPPerturbationPredictor:
         check_least(
             "MLPPerturbationPredictor", 1, embed_dim=embed_dim, cov_dim=cov_dim, n_hidden=n_hidden
         )
+        check_positive("MLPPerturbationPredictor", lr=lr)
         self.embed_dim = embed_dim
         self.cov_dim = cov_dim
         self.n_hidden = n_hidden

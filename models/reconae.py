@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from reconeval._arrays import as_matrix
+from reconeval._ranges import check_least
 from reconeval.errors import UsageError
 from reconeval.quiet import quiet
 
@@ -148,10 +149,11 @@ class ReconAE:
         Raises
         ------
         UsageError
-            There is no training batch, or the cells do not fit the model.
+            `max_epochs` is below 1, there is no training batch, or the cells do not fit the model.
         RuntimeError
             No loss was finite.
         """
+        check_least("ReconAE.train", 1, max_epochs=max_epochs)
         if not hasattr(datamodule, "train_dataloader"):
             got = type(datamodule).__name__
             msg = f"ReconAE.train: datamodule is of type {got}; pass InMemoryDataModule(X)"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from reconeval._arrays import as_matrix
+from reconeval._ranges import check_least
 from reconeval.errors import UsageError
 
 from ._files import load_arrays, save_arrays
@@ -41,13 +42,11 @@ class ReconPCA:
     Raises
     ------
     UsageError
-        `n_components` is below 1.
+        `n_components` is below 1 or not whole.
     """
 
     def __init__(self, n_components: int = 32) -> None:
-        if n_components < 1:
-            msg = f"ReconPCA: n_components must be at least 1, got {n_components}"
-            raise UsageError(msg)
+        check_least("ReconPCA", 1, n_components=n_components)
         self.n_components = n_components
         self.mean: npt.NDArray[np.float32] | None = None
         self.components = np.empty((0, 0), dtype=np.float32)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from reconeval.adapters.scvi import ScviModel, check_package
+from reconeval.adapters.scvi import ScviModel, load_class
 from reconeval.errors import UsageError
-from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["ReconMLSCVI", "ReconNLSCVI", "ReconSCVI"]
+
+_CLASSES = "reconeval.models._scvi_classes"  # imports scvi-tools
 
 _OF_COUNTS = {"layer": "it models raw counts; take ReconNLSCVI for X"}
 _OF_X = {
@@ -95,10 +96,7 @@ class ReconSCVI(ScviModel):
     @classmethod
     def scvi_class(cls) -> type[Any]:
         """Return `scvi.model.SCVI`, imported on first use."""
-        check_package("scvi", who=cls.__name__)
-        with quiet():
-            from scvi.model import SCVI
-        return SCVI  # type: ignore[no-any-return]  # scvi-tools is not typed
+        return load_class("scvi.model", "SCVI", package="scvi", who=cls.__name__)
 
 
 class ReconNLSCVI(ScviModel):
@@ -157,10 +155,7 @@ class ReconNLSCVI(ScviModel):
     @classmethod
     def scvi_class(cls) -> type[Any]:
         """Return the subclass of `scvi.model.SCVI`, imported on first use."""
-        check_package("scvi", who=cls.__name__)
-        with quiet():
-            from ._scvi_classes import NLSCVI
-        return NLSCVI
+        return load_class(_CLASSES, "NLSCVI", package="scvi", who=cls.__name__)
 
 
 class ReconMLSCVI(ScviModel):
@@ -236,10 +231,7 @@ class ReconMLSCVI(ScviModel):
     @classmethod
     def scvi_class(cls) -> type[Any]:
         """Return the subclass of `scvi.model.SCVI`, imported on first use."""
-        check_package("scvi", who=cls.__name__)
-        with quiet():
-            from ._scvi_classes import MLSCVI
-        return MLSCVI
+        return load_class(_CLASSES, "MLSCVI", package="scvi", who=cls.__name__)
 
     def _check_built(self, model: Any) -> None:
         n_batches = model.summary_stats.n_batch  # surgery adds batches, whose priors are measured

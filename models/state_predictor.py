@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from reconeval._ranges import check_least, check_positive
 from reconeval.errors import UsageError
 
 from ._extras import check_extra, silence
 from ._files import load_arrays, save_arrays
 from ._pairs import as_pairs, as_queries
-from ._state_sets import Sets, by_content, drawn, fit, groups, places
+from ._state_sets import Sets, by_content, drawn, fit, groups, moved, places
 
 if TYPE_CHECKING:
     import os
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     F32 = npt.NDArray[np.float32]
 
 __all__ = ["STATEPredictor"]
-
-_SETS_AT_ONCE = 16
 
 
 class STATEPredictor:
@@ -87,9 +86,11 @@ class STATEPredictor:
         seed: int = 0,
     ) -> None:
         check_extra("state.tx", model="STATEPredictor", extra="state")
-        if set_size < 1 or n_hidden % n_heads:
-            msg = f"STATEPredictor: set_size={set_size} must be at least 1, "
-            msg += f"and n_hidden={n_hidden} a multiple of n_heads={n_heads}"
+        sizes = {"n_hidden": n_hidden, "n_layers": n_layers, "n_heads": n_heads}
+        check_least("STATEPredictor", 1, set_size=set_size, **sizes)
+        check_positive("STATEPredictor", lr=lr)
+        if n_hidden % n_heads:
+            msg = f"STATEPredictor: n_hidden={n_hidden} is no multiple of n_heads={n_heads}"
             raise UsageError(msg)
         self.embed_dim = embed_dim
         self.cov_dim = cov_dim
@@ -140,11 +141,12 @@ class STATEPredictor:
         Raises
         ------
         UsageError
-            The arrays or labels do not fit the model or one another.
+            The arrays or labels do not fit the model or one another, or a number is below 1.
         """
         import torch
 
         name = "STATEPredictor.train"
+        check_least(name, 1, max_steps=max_steps, batch_size=batch_size)
         pairs = as_pairs(ctrl_emb, pert_emb, pert_cov, name=name, **self._widths)
         ctrl, _, cov = pairs
         where = places(cell_type, condition, len(ctrl), name=name)
@@ -200,7 +202,7 @@ class STATEPredictor:
             order = by_content(rows, ctrl, seed=self.seed)
             fill = self._fill.get(where[rows[0]], self._fill[""])
             cells = np.concatenate([ctrl[order], fill[: -len(order) % self.set_size]])
-            out[order] = self._moved(cells, cov[rows[0]])[: len(order)]
+            out[order] = moved(self.module, cells, cov[rows[0]], self.set_size)[: len(order)]
         return out
 
     def to(self, device: str | torch.device) -> Self:
@@ -237,20 +239,6 @@ class STATEPredictor:
     @property
     def _widths(self) -> dict[str, int]:
         return {"embed_dim": self.embed_dim, "cov_dim": self.cov_dim}
-
-    def _moved(self, cells: F32, descriptor: F32) -> F32:
-        """Return whole sets of control cells, one below the other, as the descriptor moves them."""
-        import torch
-
-        step = _SETS_AT_ONCE * self.set_size
-        moved = []
-        with torch.inference_mode():
-            for start in range(0, len(cells), step):
-                ctrl = torch.tensor(cells[start : start + step], device=self.module.device)
-                cov = torch.tensor(descriptor, device=self.module.device).expand(len(ctrl), -1)
-                batch = {"ctrl_cell_emb": ctrl, "pert_emb": cov}
-                moved.append(self.module(batch).cpu().numpy())
-        return np.concatenate(moved)
 
     def _build(self) -> Any:
         """Return an untrained transition model."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconeval._ranges import check_least
 from reconeval.errors import UsageError
 
-from ._decoder_checks import check_least
 from ._decoding import TrainedDecoder
 
 if TYPE_CHECKING:

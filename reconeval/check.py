@@ -17,6 +17,7 @@ from reconeval.contract import (
     run_check,
 )
 from reconeval.errors import UsageError
+from reconeval.preflight import check_settings
 from reconeval.spec import parse_models
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     UsageError
-        If a model, the dataset or the seed cannot be used.
+        If a model, its settings, the dataset or the seed cannot be used.
     """
     if not 0 <= args.seed < 2**32:
         msg = f"--seed {args.seed}: expected a number from 0 to 2**32 - 1, as NumPy takes"
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             msg = f"{spec.source}: there is no contract of {spec.task} models, only of "
             msg += ", ".join(SUBJECTS)
             raise UsageError(msg)
+    check_settings(specs, option="")
     cells = {task: _cells(task, args) for task in {spec.task: None for spec in specs}}
     options = {"seed": args.seed, "accelerator": args.accelerator}
     failed = 0

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from reconeval.adapters import adapt
 from reconeval.adapters._scvi_names import READ, check_package, find_named, refusal
-from reconeval.adapters.scvi import check_settings
 from reconeval.errors import ModelError, UsageError
+from reconeval.preflight import check_settings
 from reconeval.spec import parse_models
 from tests.conftest import ROOT
 
@@ -99,7 +99,7 @@ def test_a_distribution_that_is_not_read_is_the_error_of_the_model():
     ("target", "message"),
     [
         ("scvi.model:SCVI?n_latnt=10", r"SCVI\(\) takes no 'n_latnt'; did you mean n_latent\?"),
-        ("scvi.model:TOTALVI?n_latent=0", "n_latent is 0, expected a whole number from 1"),
+        ("scvi.model:TOTALVI?n_latent=0", "n_latent must be at least 1, got 0"),
         ("models:ReconSCVI?n_layer=2", r"ReconSCVI\(\) takes no 'n_layer'; did you mean n_layers"),
         ("models:ReconSCVI?rule=mean", "rule is 'mean', expected mean_of_log or log_of_mean"),
         ("scvi.model:SCVI?train.bogus=1", r"SCVI.train\(\) takes no 'bogus'"),

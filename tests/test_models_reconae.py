@@ -246,7 +246,13 @@ def test_a_loss_that_is_not_finite_is_an_error():
 
 
 def test_no_batch_is_an_error():
+    class Empty(InMemoryDataModule):
+        def train_dataloader(self):
+            return []
+
     with pytest.raises(UsageError, match="no training batch"):
+        make().train(Empty(LOGGED), max_epochs=1, accelerator="cpu")
+    with pytest.raises(UsageError, match=r"ReconAE\.train: max_epochs must be at least 1, got 0"):
         train(make(), max_epochs=0)
 
 
@@ -374,8 +380,8 @@ def test_use_before_training_fails_clearly(tmp_path):
             {"distribution": "nb_gene", "output_activation": "identity"},
             "output_activation is 'identity', expected softplus",
         ),
-        ({"n_latent": 0}, "must be at least 1, got 24, 0 and"),
-        ({"n_hidden": [8, 0]}, r"must be at least 1, got 24, 4 and \[8, 0\]"),
+        ({"n_latent": 0}, "ReconAE: n_latent must be at least 1, got 0"),
+        ({"n_hidden": [8, 0]}, "ReconAE: n_hidden must be at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"learning_rate": 0}, "learning_rate must be above 0, got 0"),
     ],

@@ -190,10 +190,11 @@ def test_a_class_without_surgery_is_refused_in_one_line():
         ({"early_stopping": True}, "'early_stopping' is set by query mapping itself"),
         ({"adata": 1}, "'adata' is set by query mapping itself"),
         ({"seed": 1}, "'seed' is set by query mapping itself"),
-        ({"max_epochs": 0}, "max_epochs is 0, expected a whole number from 1"),
-        ({"batch_size": True}, "batch_size is True, expected a whole number from 1"),
-        ({"weight_decay": "no"}, "weight_decay is 'no', expected a number from 0"),
+        ({"max_epochs": 0}, "max_epochs must be at least 1, got 0"),
+        ({"batch_size": True}, "batch_size must be a whole number of at least 1, got True"),
+        ({"weight_decay": "no"}, "weight_decay must be a number of at least 0, got 'no'"),
         ({"plan_kwargs": 3}, "plan_kwargs is 3, expected settings like"),
+        ({"plan_kwargs": {"lrr": 1e-3}}, "plan_kwargs takes no 'lrr'; did you mean lr?"),
     ],
 )
 @pytest.mark.parametrize("model", ["scvi.model:TOTALVI", "models:ReconSCVI"])

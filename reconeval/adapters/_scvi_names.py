@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from reconeval.calls import describe
 from reconeval.errors import UsageError
 from reconeval.filling import hint
+from reconeval.quiet import quiet
 
-__all__ = ["PACKAGES", "READ", "Named", "check_package", "find_named", "refusal"]
+__all__ = ["PACKAGES", "READ", "Named", "check_package", "find_named", "load_class", "refusal"]
 
 # The classes that the adapter reads, as a message names them.
 READ = "SCVI, LinearSCVI, SCANVI, TOTALVI, TOTALANVI or DRVI"
@@ -144,6 +147,39 @@ def check_package(package: str, *, who: str) -> Path:
         msg += f"pip install 'reconeval[{package}]'"
         raise UsageError(msg)
     return Path(found.origin)
+
+
+def load_class(module: str, name: str, *, package: str, who: str) -> type[Any]:
+    """Import a class of scvi-tools or DRVI, or one that is built on them, in silence.
+
+    Parameters
+    ----------
+    module, name
+        Where it is.
+    package
+        What it needs, one of `PACKAGES`.
+    who
+        The class that needs it, to begin a message with.
+
+    Returns
+    -------
+    The class.
+
+    Raises
+    ------
+    UsageError
+        The package is not installed, or its import fails, as where a dependency does not fit.
+    """
+    check_package(package, who=who)
+    try:
+        with quiet():
+            found: type[Any] = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:  # its dependencies may raise anything
+        msg = f"{who} needs {_PACKAGE_NAMES[package]}, which is installed but cannot be imported: "
+        msg += f"{describe(error)}; make `import {package}` work, for instance by "
+        msg += f"pip install --upgrade 'reconeval[{package}]'"
+        raise UsageError(msg) from error
+    return found
 
 
 def _bound_names(source: Path) -> set[str]:

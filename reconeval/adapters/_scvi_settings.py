@@ -7,13 +7,20 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+from reconeval._ranges import check_least, check_positive
 from reconeval.errors import UsageError
 from reconeval.filling import check_keywords, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["check_own_settings", "check_train_options", "checked_settings", "default_of"]
+__all__ = [
+    "check_own_settings",
+    "check_plan",
+    "check_train_options",
+    "checked_settings",
+    "default_of",
+]
 
 _OWN = ("self", "adata", "registry")
 # What the model tells its module of the cells.
@@ -57,10 +64,8 @@ def checked_settings(cls: type[Any], settings: Mapping[str, Any], *, name: str) 
     known = _parameters(cls)
     check_keywords(known.values(), settings, where=f"{name}()")
     for word, value in settings.items():
-        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if word in _WHOLE and not whole:
-            msg = f"{name}(): {word} is {value!r}, expected a whole number from 1"
-            raise UsageError(msg)
+        if word in _WHOLE:
+            check_least(f"{name}()", 1, **{word: value})
         choices = _choices(known.get(word))
         if value is None and "none" in choices:
             checked[word] = "none"
@@ -76,22 +81,20 @@ def check_own_settings(name: str, *, layer: str | None, n_samples: int, rule: st
         if value not in choices:
             msg = f"{name}(): {word} is {value!r}, expected {' or '.join(filter(None, choices))}"
             raise UsageError(msg)
-    if not isinstance(n_samples, int) or isinstance(n_samples, bool) or n_samples < 0:
-        msg = f"{name}(): n_samples is {n_samples!r}, expected a whole number from 0"
-        raise UsageError(msg)
+    check_least(f"{name}()", 0, n_samples=n_samples)
 
 
 def check_train_options(
-    cls: type[Any], options: Iterable[str], *, own: Iterable[inspect.Parameter], where: str
+    cls: type[Any], options: Mapping[str, Any], *, own: Iterable[inspect.Parameter], where: str
 ) -> None:
-    """Refuse options of a training that neither a class of scvi-tools nor its trainer takes.
+    """Refuse options that a class of scvi-tools, its trainer or its training plan does not take.
 
     Parameters
     ----------
     cls
         The class.
     options
-        Names of the options.
+        The options.
     own
         Parameters of the adapter's own call.
     where
@@ -100,7 +103,7 @@ def check_train_options(
     Raises
     ------
     UsageError
-        If there is no such option, or the adapter sets it itself.
+        If there is no such option, the adapter sets it itself, or it is out of range.
     """
     from scvi.train import Trainer
 
@@ -113,12 +116,68 @@ def check_train_options(
         if one.kind is not one.VAR_KEYWORD and one.name not in {"self", *_OF_TRAINING}
     ]
     check_keywords(passed, options, where=where)
+    _check_rates(where, options)
+    check_plan(cls, options, where=where)
+
+
+def check_plan(cls: type[Any], options: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a training plan that a class of scvi-tools cannot be trained by.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    options
+        Of a training; of these `plan_kwargs` and `plan_config` are looked at.
+    where
+        Begins the message.
+
+    Raises
+    ------
+    UsageError
+        If they are no settings by name, neither the plan nor the module's loss takes one, or a
+        rate is out of range.
+    """
+    known = _plan_parameters(cls)
+    for word in ("plan_kwargs", "plan_config"):
+        plan = options.get(word)
+        if plan is None or hasattr(plan, "to_kwargs"):
+            continue
+        if not isinstance(plan, dict):
+            msg = f"{where}: {word} is {plan!r}, expected settings like {{'lr': 0.001}}"
+            raise UsageError(msg)
+        check_keywords(known, plan, where=f"{where}: {word}")
+        _check_rates(f"{where}: {word}", plan)
 
 
 def default_of(cls: type[Any], name: str) -> Any:
     """Return the default of a setting, None if the class does not take it."""
     parameter = _parameters(cls).get(name)
     return None if parameter is None else parameter.default
+
+
+def _check_rates(where: str, settings: Mapping[str, Any]) -> None:
+    for word, zero in (("lr", False), ("weight_decay", True)):
+        if word in settings:
+            check_positive(where, zero=zero, **{word: settings[word]})
+
+
+def _plan_parameters(cls: type[Any]) -> list[inspect.Parameter] | None:
+    """Return what a training plan takes: its own arguments and those of the module's loss."""
+    plan = getattr(cls, "_training_plan_cls", None)
+    if plan is None:
+        return None
+    if cls.__name__ == "TOTALANVI":  # scvi-tools takes another plan for a class of this name
+        from scvi.train import SemiSupervisedAdversarialTrainingPlan
+
+        plan = SemiSupervisedAdversarialTrainingPlan
+    calls = [base.__init__ for base in plan.__mro__[:-1] if "__init__" in vars(base)]
+    found: dict[str, inspect.Parameter] = {}
+    for call in (*calls, cls._module_cls.loss):
+        for one in inspect.signature(call).parameters.values():
+            if one.default is not one.empty:
+                found.setdefault(one.name, one)
+    return list(found.values())
 
 
 def _parameters(cls: type[Any]) -> dict[str, inspect.Parameter]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval._ranges import check_least
+from reconeval.adapters._scvi_settings import check_plan
 from reconeval.errors import UsageError
 from reconeval.seeding import seed_everything
 
@@ -72,13 +74,12 @@ def fit(
     Raises
     ------
     UsageError
-        If a number is out of range or there is nothing to validate on.
+        If a number is out of range, the training plan takes no such setting, or there is nothing
+        to validate on.
     """
     name = type(model).__name__
-    for word, number in (("max_epochs", max_epochs), ("batch_size", batch_size)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            msg = f"{name}.train: {word} is {number!r}, expected a whole number from 1"
-            raise UsageError(msg)
+    check_least(f"{name}.train", 1, max_epochs=max_epochs, batch_size=batch_size)
+    check_plan(type(model), options, where=f"{name}.train")
     if options.pop("logger", None):  # without its own logger the model has no history
         msg = f"{name}.train keeps the losses in the model's history and takes no logger"
         raise UsageError(msg)

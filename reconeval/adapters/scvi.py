@@ -7,32 +7,29 @@ scvi-tools is imported when settings are checked or a model is built, not before
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
 from reconeval.adapters._scvi_cells import per_molecule, setup
 from reconeval.adapters._scvi_decoding import latent_mean, posterior_log1p, posterior_mean
 from reconeval.adapters._scvi_model import ScviModel
-from reconeval.adapters._scvi_names import READ, check_package, find_named, refusal
+from reconeval.adapters._scvi_names import READ, find_named, load_class, refusal
 from reconeval.adapters._scvi_settings import check_train_options
 from reconeval.adapters._scvi_training import fit, seeded
 from reconeval.errors import UsageError
 from reconeval.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from reconeval._model_spec import ModelSpec
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "ScviModel",
     "adapt_scvi",
-    "check_package",
-    "check_settings",
+    "check_training",
     "find_scvi",
     "fit",
     "latent_mean",
+    "load_class",
     "per_molecule",
     "posterior_log1p",
     "posterior_mean",
@@ -98,42 +95,33 @@ def find_scvi(target: str, *, where: str) -> type | None:
         return None
 
     def load() -> type[Any]:
-        with quiet():
-            found: type[Any] = getattr(importlib.import_module(named.module), named.name)
-        return found
+        package = named.module.partition(".")[0]
+        return load_class(named.module, named.name, package=package, who=named.name)
 
     return _model_class(named.module, named.name, load)
 
 
-def check_settings(specs: Iterable[ModelSpec]) -> None:
-    """Refuse wrong settings of models of scvi-tools, which is imported where there are any.
+def check_training(cls: type[ScviModel], settings: Mapping[str, Any], *, where: str) -> None:
+    """Refuse wrong settings of a training; this imports scvi-tools.
 
     Parameters
     ----------
-    specs
-        Models as the user named them; those of other kinds are left alone, and so are classes of
-        the user's own with a constructor or a `train` of their own.
+    cls
+        The class of the model; one with a `train` of its own knows its settings itself.
+    settings
+        What `train` would get.
+    where
+        Begins the message and ends with the call.
 
     Raises
     ------
     UsageError
-        If a class, its module or its training takes no such setting, or one is out of range.
+        If scvi-tools cannot be imported, takes no such setting, or a value is out of range.
     """
-    for spec in specs:
-        cls = spec.factory
-        if not (isinstance(cls, type) and issubclass(cls, ScviModel)):
-            continue
-        if cls.__init__.__module__.startswith("reconeval."):
-            try:
-                spec.build({})
-            except UsageError as error:
-                msg = f"--model {spec.source}: {error}"
-                raise UsageError(msg) from None
-        if cls.train is ScviModel.train:
-            own = inspect.signature(ScviModel.train).parameters.values()
-            where = f"--model {spec.source}: {spec.name}.train()"
-            with quiet():
-                check_train_options(cls.scvi_class(), spec.train_kwargs, own=own, where=where)
+    if cls.train is ScviModel.train:
+        own = inspect.signature(ScviModel.train).parameters.values()
+        with quiet():
+            check_train_options(cls.scvi_class(), settings, own=own, where=where)
 
 
 def _model_class(module: str, name: str, load: Callable[[], type[Any]]) -> type[ScviModel]:

@@ -7,6 +7,8 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconeval._ranges import check_least, check_positive
+from reconeval.adapters._scvi_settings import check_plan
 from reconeval.adapters.scvi import fit, seeded
 from reconeval.errors import UsageError
 from reconeval.filling import check_keywords
@@ -157,19 +159,10 @@ def check_surgery(cls: type[Any], surgery: Mapping[str, Any], *, where: str) -> 
             raise UsageError(msg)
     takes = [one for one in _parameters(cls) if one.name not in _RESERVED]
     check_keywords(takes, surgery, where=f"{where}: mapping with {cls.__name__}")
-    for name in ("max_epochs", "batch_size"):
-        number = surgery.get(name, 1)
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            msg = f"{where}: {name} is {number!r}, expected a whole number from 1"
-            raise UsageError(msg)
-    decay = surgery.get("weight_decay", 0.0)
-    if not isinstance(decay, (int, float)) or isinstance(decay, bool) or not decay >= 0:
-        msg = f"{where}: weight_decay is {decay!r}, expected a number from 0"
-        raise UsageError(msg)
-    plan = surgery.get("plan_kwargs", {})
-    if not isinstance(plan, dict):
-        msg = f"{where}: plan_kwargs is {plan!r}, expected settings like {{'lr': 0.001}}"
-        raise UsageError(msg)
+    numbers = {name: surgery[name] for name in ("max_epochs", "batch_size") if name in surgery}
+    check_least(where, 1, **numbers)
+    check_positive(where, zero=True, weight_decay=surgery.get("weight_decay", 0.0))
+    check_plan(cls, surgery, where=where)
 
 
 def _parameters(cls: type[Any]) -> list[inspect.Parameter]:

@@ -66,8 +66,12 @@ def check_offers(specs: Iterable[ModelSpec]) -> None:
             parameters = method_parameters(cls, _METHOD)
             check_keywords(parameters, spec.surgery, where=f"{where}: {spec.name}.{_METHOD}()")
             continue
-        with quiet():
-            named = cls.scvi_class()
+        try:
+            with quiet():
+                named = cls.scvi_class()
+        except UsageError as error:
+            msg = f"--model {spec.source}: {error}"
+            raise UsageError(msg) from error
         if not callable(getattr(named, "load_query_data", None)):
             msg = f"--model {spec.source}: offers no query mapping: scvi-tools gives "
             msg += f"{named.__name__} no load_query_data; take SCVI, SCANVI or TOTALVI"
