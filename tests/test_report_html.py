@@ -95,6 +95,24 @@ def test_has_every_section_and_links_to_each(page):
     assert not re.search(r"class=\"missing\"", page.text)  # this run lacks nothing
 
 
+def test_rows_of_a_training_from_the_cache_say_so_and_the_page_what_that_means(run, page):
+    assert "cached" not in page.section("scores")
+    rows = [
+        replace(row, cached=row.model == "Other", verdict="pass").to_dict()
+        for row in run.rows.values()
+    ]
+    marked = Page(render([saved_of({"run": dict(run.run), "rows": rows}, run.name)]))
+    lines = [one for one in marked.all("tr") if "data-f" in one]
+    assert len(lines) == len(rows)
+    for line in lines:  # a word, once, for those who see no colour and for the field that finds
+        assert line["text"].count("cached") == ("Other" in line["text"])
+    n = sum(row["cached"] for row in rows)
+    assert 0 < n < len(rows)
+    (legend,) = [one["text"] for one in marked.all("p") if "cached" in one["text"]]
+    assert f"here in {n} of {len(rows)} rows: an earlier run trained the model" in legend
+    assert "times and memory are those of that run" in legend
+
+
 def test_needs_nothing_beside_it(page):
     for one in page.tags:
         for name in ("src", "href", "data", "action", "xlink:href"):

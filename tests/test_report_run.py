@@ -42,6 +42,13 @@ def test_a_run_writes_its_report_and_what_another_needs(pytester):
     assert Path("again.html").read_text().count('class="gene"') == 2
 
 
+def test_a_run_from_the_cache_marks_its_rows(pytester):
+    for name in ("first", "again"):
+        bench(pytester, "--report", f"{name}.html", "--cache-dir", "kept", "--no-intervals")
+    assert 'class="kept"' not in Path("first.html").read_text()
+    assert "here in 4 of 4 rows: an earlier run trained the model" in Path("again.html").read_text()
+
+
 def test_a_benchmark_file_keeps_it_too(pytester):
     result = bench(pytester, "--benchmark-json=bench.json", "-k", "Good and train", path=TIMING)
     assert "report written" not in result.stdout.str()

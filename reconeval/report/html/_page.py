@@ -154,6 +154,7 @@ def _scores(results: Results, places: Mapping[Place, Sequence[Row]]) -> dict[str
         "shown_families": list(dict.fromkeys(row.family for row in results.rows)),
         "lines": [line_of(row, results, index, methods) for row in results.rows],
         "reproduce": by_place(places, commands, index),
+        "n_cached": sum(row.cached for row in results.rows),
         "whole_run": any("arguments" not in run for run in results.runs.values()),
         "data_json": script_data(results, commands, methods),
     }

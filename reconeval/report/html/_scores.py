@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconeval.report import texts
@@ -80,7 +80,7 @@ def line_of(
     if row.ci_low is not None and row.ci_high is not None:
         interval = f"[{texts.number(row.ci_low)}, {texts.number(row.ci_high)}]"
     spread = row.seeds > 1 and math.isfinite(row.low) and row.low != row.high
-    verdict = texts.verdict(row)
+    verdict = texts.verdict(replace(row, cached=False))  # the page has a mark of its own for that
     word = verdict.partition(",")[0]
     numbers = {name: getattr(row, name) for name in _SORTED}
     return Line(
