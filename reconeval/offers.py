@@ -28,6 +28,7 @@ __all__ = [
     "copies",
     "fixed",
     "run_offers",
+    "sized",
     "train_offers",
     "training_data",
 ]
@@ -224,9 +225,7 @@ def constructor_offers(*, n_genes: int, seed: int) -> dict[str, Offer]:
     -------
     Offers by name, those of `CONSTRUCTOR_OFFERS`.
     """
-    values = {"input_dim": n_genes, "n_input": n_genes, "n_genes": n_genes}
-    values |= {"seed": seed, "random_state": seed}
-    return {name: fixed(value) for name, value in values.items()}
+    return sized(seed, input_dim=n_genes, n_input=n_genes, n_genes=n_genes)
 
 
 def train_offers(
@@ -287,6 +286,12 @@ def run_offers(*, seed: int, accelerator: str = "cpu", progress: bool = False) -
 def copies(tables: Mapping[str, Any]) -> dict[str, Offer]:
     """Return offers of arrays and data frames, copied for each call; None is not offered."""
     return {name: Offer(table.copy) for name, table in tables.items() if table is not None}
+
+
+def sized(seed: int, **sizes: int) -> dict[str, Offer]:
+    """Return offers of sizes by name, and of the seed, as constructors take them."""
+    values = {**sizes, "seed": seed, "random_state": seed}
+    return {name: fixed(value) for name, value in values.items()}
 
 
 def fixed(value: Any) -> Offer:

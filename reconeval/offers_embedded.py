@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconeval.filling import Offer
-from reconeval.offers import TrainingData, copies, fixed, run_offers
+from reconeval.offers import TrainingData, copies, run_offers, sized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,8 +100,7 @@ def decoder_constructor_offers(*, embed_dim: int, n_genes: int, seed: int) -> di
     -------
     Offers by name.
     """
-    sizes = {"embed_dim": embed_dim, "input_dim": embed_dim, "n_genes": n_genes}
-    return {name: fixed(value) for name, value in (sizes | _seeds(seed)).items()}
+    return sized(seed, embed_dim=embed_dim, input_dim=embed_dim, n_genes=n_genes)
 
 
 def decoder_train_offers(
@@ -151,8 +150,7 @@ def predictor_constructor_offers(
     -------
     Offers by name.
     """
-    sizes = {"embed_dim": embed_dim, "cov_dim": cov_dim, "n_genes": n_genes}
-    return {name: fixed(value) for name, value in (sizes | _seeds(seed)).items()}
+    return sized(seed, embed_dim=embed_dim, cov_dim=cov_dim, n_genes=n_genes)
 
 
 def predictor_train_offers(
@@ -188,7 +186,3 @@ def predictor_train_offers(
         # The one that predictions are scored through stays out of reach.
         offers["decode"] = Offer(lambda: deepcopy(data.decode))
     return offers | run_offers(seed=seed, accelerator=accelerator, progress=progress)
-
-
-def _seeds(seed: int) -> dict[str, int]:
-    return {"seed": seed, "random_state": seed}
