@@ -9,7 +9,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from reconeval._ranges import check_least, check_positive
+from reconeval._ranges import check_least, check_positive, check_share
 from reconeval.errors import UsageError
 
 from .likelihoods import (
@@ -49,9 +49,7 @@ class Options:
         check_least("ReconAE", 1, input_dim=self.input_dim, n_latent=self.n_latent)
         for width in self.n_hidden:
             check_least("ReconAE", 1, n_hidden=width)
-        if not 0 <= self.dropout < 1:
-            msg = f"ReconAE: dropout must be in [0, 1), got {self.dropout}"
-            raise UsageError(msg)
+        check_share("ReconAE", dropout=self.dropout)
         check_positive("ReconAE", learning_rate=self.learning_rate)
 
     @property

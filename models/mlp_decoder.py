@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reconeval._ranges import check_least
-from reconeval.errors import UsageError
+from reconeval._ranges import check_least, check_share
 
 from ._decoding import TrainedDecoder
 from .likelihoods import perceptron
@@ -103,9 +102,7 @@ class MLPDecoder(TrainedDecoder):
             learning_rate=learning_rate,
             seed=seed,
         )
-        if not 0 <= dropout < 1:
-            msg = f"{self.name}: dropout must be in [0, 1), got {dropout}"
-            raise UsageError(msg)
+        check_share(self.name, dropout=dropout)
         for width in n_hidden:
             check_least(self.name, 1, n_hidden=width)
         self.n_hidden = tuple(n_hidden)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconeval._ranges import check_least
+from reconeval._ranges import check_least, check_share
 from reconeval.errors import UsageError
 
 from ._decoding import TrainedDecoder
@@ -119,9 +119,7 @@ class TransformerDecoder(TrainedDecoder):
         if dim_model % n_heads:
             msg = f"{self.name}: dim_model={dim_model} is no multiple of n_heads={n_heads}"
             raise UsageError(msg)
-        if not 0 <= dropout < 1:
-            msg = f"{self.name}: dropout must be in [0, 1), got {dropout}"
-            raise UsageError(msg)
+        check_share(self.name, dropout=dropout)
         self.dropout = dropout
         self.rows_at_once = max(1, _QUERIES_AT_ONCE // min(gene_chunk, n_genes))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from reconeval.errors import UsageError
 
-__all__ = ["check_least", "check_positive"]
+__all__ = ["check_least", "check_positive", "check_share"]
 
 
 def check_least(where: str, least: int, **numbers: Any) -> None:
@@ -52,4 +52,20 @@ def check_positive(where: str, *, zero: bool = False, **numbers: Any) -> None:
             raise UsageError(msg)
         if value < 0 or (value == 0 and not zero):
             msg = f"{where}: {name} must be {bound}, got {value}"
+            raise UsageError(msg)
+
+
+def check_share(where: str, **numbers: Any) -> None:
+    """Raise `UsageError` if a setting is no number in [0, 1), as a share of dropped units is.
+
+    Parameters
+    ----------
+    where
+        Begins the message: the model or the call.
+    **numbers
+        The settings by name.
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
+            msg = f"{where}: {name} must be in [0, 1), got {value!r}"
             raise UsageError(msg)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconeval._ranges import check_least, check_positive
+from reconeval._ranges import check_least, check_positive, check_share
 from reconeval.cli import main
 from reconeval.errors import UsageError
 from reconeval.models import ReconAE, ReconPCA
@@ -284,6 +284,15 @@ def test_finite_numbers_above_0_pass_and_no_others(value, zero):
     else:
         with pytest.raises(UsageError, match=r"^here: rate must be "):
             check_positive("here", zero=zero, rate=value)
+
+
+@given(st.one_of(st.floats(), st.floats(0, 1), st.booleans(), st.text(max_size=3), st.none()))
+def test_shares_below_1_pass_and_no_others(value):
+    if isinstance(value, float) and 0 <= value < 1:
+        check_share("here", dropout=value)
+    else:
+        with pytest.raises(UsageError, match=r"^here: dropout must be in \[0, 1\), got "):
+            check_share("here", dropout=value)
 
 
 @pytest.mark.parametrize("value", [True, 2.0, "2", None])

@@ -95,10 +95,7 @@ def fit(
     # A batch of a single cell has no variance, and batch normalisation refuses it.
     splitter = {"drop_last": n_train > 1 and n_train % batch_size == 1}
     splitter |= options.pop("datasplitter_kwargs", {})
-    if "external_indexing" in takes:
-        options["external_indexing"] = indices
-    else:
-        splitter["external_indexing"] = indices
+    (options if "external_indexing" in takes else splitter)["external_indexing"] = indices
     stopping = validates if early_stopping is None else early_stopping
     if stopping:
         options.setdefault("early_stopping_patience", _PATIENCE)

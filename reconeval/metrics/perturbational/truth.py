@@ -112,15 +112,9 @@ class PerturbationTruth(Truth):
         self.control_covariates = labels(
             reference_covariates, len(reference), "reference_covariates"
         )
-        self.control_strata = (
-            None
-            if reference_strata is None
-            else labels(reference_strata, len(reference), "reference_strata")
-        )
-        self.train_perturbations = (
-            None
-            if train_perturbations is None
-            else labels(train_perturbations, n_train, "train_perturbations")
+        self.control_strata = _labels_if_given(reference_strata, len(reference), "reference_strata")
+        self.train_perturbations = _labels_if_given(
+            train_perturbations, n_train, "train_perturbations"
         )
         self.train_covariates = labels(train_covariates, n_train, "train_covariates")
         self.control = control
@@ -277,6 +271,10 @@ def labels(values: StrArray | Sequence[str] | None, n: int, name: str) -> StrArr
         msg = f"{name} has shape {array.shape}, expected ({n},): one label per cell"
         raise UsageError(msg)
     return array
+
+
+def _labels_if_given(values: StrArray | Sequence[str] | None, n: int, name: str) -> StrArray | None:
+    return None if values is None else labels(values, n, name)
 
 
 def rows_of(perturbations: StrArray, covariates: StrArray, group: Group) -> IntArray:
