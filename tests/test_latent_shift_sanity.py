@@ -51,14 +51,15 @@ CONTROLS = ("NoShift", "MeanShift")
 
 def case_of(name, split):
     dataset = load_perturbation_dataset(name)
-    return LatentShiftCase(dataset, make_perturbation_split(dataset, split))
+    found = make_perturbation_split(dataset, split)
+    return LatentShiftCase(dataset.for_split(found), found)
 
 
-def badness(case, model):
+def badness(case, model, names=NAMES):
     """Return how bad each score of a model is, for metrics that have one."""
     (spec,) = parse_models([MODELS[model]], folder=ROOT)
     run = train(spec, case, (0,))
-    values = {name: run.row(find(name)).value for name in NAMES if not case.unserved(find(name))}
+    values = {name: run.row(find(name)).value for name in names if not case.unserved(find(name))}
     assert np.isfinite(list(values.values())).all()
     return {name: find(name).badness(value) for name, value in values.items()}
 
@@ -107,6 +108,26 @@ def test_floors_of_the_drawn_cells(synthetic):
     check_floors(synthetic)
 
 
+@pytest.mark.parametrize("split", ["cell_type", "condition"])
+def test_floors_where_whole_groups_are_held_out(split):
+    case = case_of("immune_shift", split)
+    names = FLOORS["immune_shift"][split]["floor"]
+    found = {model: badness(case, model, names) for model in MODELS if model != "half"}
+    check_floors((("immune_shift", split), case, found))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split"),
+    [("myoblast", "iid"), ("myoblast", "perturbation"), ("latent_synthetic", "perturbation")],
+)
+def test_places_that_cannot_tell_a_predictor_from_the_mean_shift_have_no_floors(dataset, split):
+    assert "floor" not in FLOORS.get(dataset, {}).get(split, {})
+    case = case_of(dataset, split)
+    name = "latent_energy_distance"
+    found = {model: badness(case, model, [name])[name] for model in (*CONTROLS, "MLP")}
+    assert min(found[model] for model in CONTROLS) < found["MLP"]
+
+
 def check_floors(place):
     (dataset, split), case, found = place
     floors = FLOORS[dataset][split]["floor"]
@@ -116,7 +137,7 @@ def check_floors(place):
         assert find(name).badness(case.positive(find(name))) <= limit, name
     wrong = {
         (name, model)
-        for model in MODELS
+        for model in found
         if model != "half"
         for name, limit in limits.items()
         if (found[model][name] <= limit) == (model in CONTROLS)
