@@ -251,6 +251,20 @@ class TestCosts:
         assert f"scaled by reference workload {ratio:.2g}x" in found.message
         assert found.ratio == pytest.approx(1.4 / ratio)
 
+    @pytest.mark.parametrize("references", [(0.2, 0.1), (0.1, 0.2)])
+    def test_the_more_is_corrected_the_more_is_allowed(self, references):
+        scale = references[0] / references[1]
+        allowed = 1.5 * 2**0.5
+        was = cost("train_seconds", 10.0)
+        for factor in (0.99, 1.01):
+            now = cost("train_seconds", 10.0 * scale * allowed * factor)
+            found = cost_outcome(was, now, references)
+            assert found.fails == (factor > 1)
+            assert "(allowed 2.12, scaled by" in found.message
+        own = {"train_seconds": Tolerance(0.5, relative=True)}
+        now = cost("train_seconds", 10.0 * scale * 1.51)
+        assert cost_outcome(was, now, references, tolerances=own).fails
+
     def test_memory_of_the_whole_process_fails_by_a_bound_of_ones_own_alone(self):
         was, now = cost("peak_rss_mb", 186.0), cost("peak_rss_mb", 502.0)
         found = cost_outcome(was, now)

@@ -70,10 +70,10 @@ def compare_cost(
     gated
         Whether the build may fail for it.
     tolerance
-        Replaces the factor that is allowed: `50%` is 1.5.
+        Replaces the factor that is allowed, whatever the machines: `50%` is 1.5.
     references
         Seconds of the reference workload in this run and in the baseline. Where both are known,
-        timings are scaled by their ratio.
+        timings are scaled by their ratio, and the factor that is allowed grows by the root of it.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def compare_cost(
         return _size(row, baseline, metric)
     was, now = (_spent(one) for one in (baseline, row))
     scale, note = _scale(references) if rule.timed else (1.0, "")
-    allowed = rule.factor if tolerance is None else 1 + tolerance.allowed(1.0)
+    allowed = rule.factor * _doubt(scale) if tolerance is None else 1 + tolerance.allowed(1.0)
     expected = was * scale
     ratio = now / expected if expected > 0 else math.inf if now > 0 else 1.0
     word: Word = "same"
@@ -130,6 +130,16 @@ def _scale(references: tuple[float | None, float | None]) -> tuple[float, str]:
     if now is None or was is None:
         return 1.0, ", not scaled: no reference workload in both runs"
     return now / was, f", scaled by reference workload {now / was:.2g}x"
+
+
+def _doubt(scale: float) -> float:
+    """Return how far off scaled seconds may be, as a factor of at least 1.
+
+    No model is slowed down by another machine, or by other work on it, just as the reference
+    workload is: busy cores cost a product of large matrices twice what they cost a small one. The
+    more there is to correct, the more the correction itself may be wrong.
+    """
+    return math.sqrt(max(scale, 1 / scale))
 
 
 def _shown(row: Row) -> float:
