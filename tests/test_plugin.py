@@ -674,7 +674,9 @@ class TestNeighbours:
             METRICS, "--model", "untidy:Untidy", *QUICK, "--no-cache"
         )
         assert result.ret == 0
-        assert "not closed" in result.stdout.str() + result.stderr.str()
+        told = result.stdout.str() + result.stderr.str()
+        assert "PytestUnraisableExceptionWarning" in told
+        assert "not closed" in told
 
     def test_a_notebook_that_runs_several_keeps_none_of_them(self, pytester):
         assert bench(pytester, *QUICK).ret == 0
