@@ -650,34 +650,6 @@ class TestNeighbours:
         )
         assert "code 0 False" in done.stdout, done.stdout + done.stderr
 
-    def test_what_a_run_leaves_behind_is_collected_and_told_of(self, pytester):
-        pytester.makepyfile(
-            untidy="""
-            import gc
-            from mymodel import Good
-
-            gc.disable()  # so that only the collection in the end finds it
-
-            class Untidy(Good):
-                def train(self, X):
-                    super().train(X)
-                    Resource()
-
-            class Resource:
-                def __init__(self):
-                    self.itself = self
-                def __del__(self):
-                    raise OSError("not closed")
-            """
-        )
-        result = pytester.runpytest_subprocess(
-            METRICS, "--model", "untidy:Untidy", *QUICK, "--no-cache"
-        )
-        assert result.ret == 0
-        told = result.stdout.str() + result.stderr.str()
-        assert "PytestUnraisableExceptionWarning" in told
-        assert "not closed" in told
-
     def test_a_notebook_that_runs_several_keeps_none_of_them(self, pytester):
         assert bench(pytester, *QUICK).ret == 0
         assert gc.get_freeze_count() == 0
