@@ -237,7 +237,7 @@ class _Benchmarks:
             )
             for line in lines:
                 out.write_line(line)
-        for line in () if run.gate is None else run.gate.unheard:
+        for line in run.idle_thresholds():
             out.write_line(line)
         if run.cache is not None:
             for line in run.cache.summary(run.rows):

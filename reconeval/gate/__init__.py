@@ -6,7 +6,7 @@ Nothing here knows of pytest: rows go in, verdicts come out.
 from __future__ import annotations
 
 from reconeval.gate._compare import Comparison, Word, compare
-from reconeval.gate._gate import ALPHA, Gate, Scored, discoveries, unheard
+from reconeval.gate._gate import ALPHA, Gate, Scored, discoveries
 from reconeval.gate._making import count_places, make_gate
 from reconeval.gate._saved import (
     SavedRun,
@@ -38,5 +38,4 @@ __all__ = [
     "read_saved",
     "read_tolerances",
     "rows_of",
-    "unheard",
 ]

@@ -132,7 +132,7 @@ def _signs(rows: Sequence[Row]) -> Iterator[str]:
     if any(row.informative is False for row in rows):
         yield (
             "~ not informative: on these data the metric cannot tell a good prediction from a "
-            "control; it does not gate"
+            "control; --fail-on-regression leaves it out"
         )
 
 
