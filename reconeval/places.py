@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from reconeval.options import Options
 
-__all__ = ["DEFAULT_DATASETS", "DEFAULT_SHIFTS", "find_places"]
+__all__ = ["DEFAULT_DATASETS", "DEFAULT_SHIFTS", "find_places", "known_datasets", "split_names"]
 
 DEFAULT_DATASETS = ("immune", "pbmc68k")
 # Of perturbations, the splits that a first look needs; the others are asked for by --split.
@@ -71,6 +71,18 @@ def find_places(
             _check_own(source, options, task, known)
         places += [(name, split) for split in _splits_of(source, options, task, own=own)]
     return places, sources
+
+
+def known_datasets() -> tuple[str, ...]:
+    """Return the names of all datasets, whatever the task."""
+    return *_known("end_to_end"), *_known("latent_shift")
+
+
+def split_names() -> tuple[str, ...]:
+    """Return the names of all splits but those of query mapping."""
+    from reconeval import datasets
+
+    return tuple(dict.fromkeys((*datasets.split_names(), *_SHIFT_SPLITS)))
 
 
 def _check_own(source: str, options: Options, task: str, known: Iterable[str]) -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from reconeval import gate
 from reconeval._asked import asked_metrics
 from reconeval._asked_models import asked_models
+from reconeval._threshold_tables import idle_tables
 from reconeval.cases.making import Cases
 from reconeval.controls import Controls
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
-from reconeval.places import find_places
+from reconeval.places import find_places, known_datasets
 from reconeval.reference import Reference
 from reconeval.report.html import check_report_path
 from reconeval.rows import Row, check_results_path, latest
@@ -100,7 +101,7 @@ class Session:
         self.reference = Reference(on_cpu=options.accelerator == "cpu")
         self.tolerances = gate.read_tolerances(options.tolerances)
         self.metric_names = asked_metrics(options, self.task, self.tolerances)
-        self.thresholds = Thresholds.read(options.thresholds)
+        self.thresholds = Thresholds.read(options.thresholds, may_be_new=options.update_thresholds)
         self._check_writable()
         self.gate = gate.make_gate(
             options.baseline,
@@ -236,6 +237,15 @@ class Session:
             self.material.observe(run)
         else:
             self.material.add(self.cache.material(run))
+
+    def idle_thresholds(self) -> list[str]:
+        """Return a line for each table of the user's thresholds that seems misspelt."""
+        options, thresholds = self.options, self.thresholds
+        if options.thresholds is None or options.update_thresholds or not thresholds.tables:
+            return []
+        specs, known = list(self.specs.values()), known_datasets()
+        lines = idle_tables(thresholds.tables, self.places, specs, known)
+        return [f"--thresholds {thresholds.path}: {line}" for line in lines]
 
     def lost(self) -> list[Row]:
         """Return the baseline's rows that a full run should have measured and did not."""
