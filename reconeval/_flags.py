@@ -246,6 +246,19 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
+def keep_saved_run(config: pytest.Config) -> None:
+    """Keep a saved run without timings from pytest-benchmark, which would miss them aloud.
+
+    Asked once the options are read: `--benchmark-compare` is forgotten where its file is such a
+    run, as `--results` writes it, and serves as the baseline.
+    """
+    from reconeval.gate import has_timings
+
+    path = None if config.getoption("baseline") else _baseline(config)
+    if path is not None and not has_timings(path):
+        config.option.benchmark_compare = None
+
+
 def _baseline(config: pytest.Config) -> Path | None:
     """Return the file of `--benchmark-compare=FILE`; a saved run's number is left to its owner."""
     given = config.getoption("benchmark_compare", None)

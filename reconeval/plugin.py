@@ -64,11 +64,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.benchmark_quiet = True
     if config.getoption("benchmark_columns", "") is None:
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
-    from reconeval._flags import read_options
+    from reconeval._flags import keep_saved_run, read_options
     from reconeval.session import Session
 
     try:
         session = Session(read_options(config))
+        keep_saved_run(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
@@ -206,10 +207,10 @@ class _Benchmarks:
         run = self.session
         finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         stopped = session.shouldstop or session.shouldfail or not finished
-        gating = run.tolerances or run.options.fail_on_regression
-        if run.baseline and gating and not (self.partial or stopped):
+        if run.baseline and not (self.partial or stopped):
             self.lost = run.lost()
-        failed = bool(self.lost)
+        gating = run.tolerances or run.options.fail_on_regression
+        failed = bool(self.lost and gating)
         if run.options.update_thresholds and run.thresholds.updates:
             run.thresholds.write()
             failed = True

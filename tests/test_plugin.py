@@ -256,6 +256,11 @@ class TestGate:
         result.stdout.fnmatch_lines(["lost since the baseline (1):", "*retired on pbmc68k/iid*"])
         assert self.gated(pytester, "-k", "mse", path=BENCHMARKS).ret == 0
         assert self.gated(pytester, path=METRICS).ret == 0
+        # Where nothing is gated it is shown and fails nothing.
+        shown = (*SMALL, "--model=mymodel:Good", "--benchmark-compare=old.json")
+        result = pytester.runpytest_subprocess(BENCHMARKS, *shown)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["lost since the baseline (1):", "*retired on pbmc68k/iid*"])
 
     @pytest.mark.parametrize(
         ("changes", "has"),
@@ -280,6 +285,17 @@ class TestGate:
         baseline.write_text(json.dumps(document))
         assert bench(pytester, *QUICK, "--benchmark-compare=old.json").ret == 0
         assert self.gated(pytester, "--metrics", "mse").ret == 4
+
+    def test_pytest_benchmark_is_asked_to_compare_only_what_has_timings(self, pytester, baseline):
+        bench(pytester, *QUICK, "--results=rows.json")
+        for name in ("rows.json", "old.json"):
+            compare = ("--model=mymodel:Good", f"--benchmark-compare={name}", "-k=train_time")
+            result = pytester.runpytest_subprocess(BENCHMARKS, *QUICK, *compare)
+            result.stdout.fnmatch_lines([f"baseline {name}"])
+            text = result.stdout.str() + result.stderr.str()
+            assert "PytestBenchmarkWarning" not in text
+            heard = "Comparing against benchmarks from: old.json" in text
+            assert heard == (name == "old.json")
 
     def test_costs_can_be_gated(self, pytester, baseline):
         self.change(baseline, "train_seconds", value=1e-9, low=1e-9, high=1e-9)

@@ -11,6 +11,7 @@ from reconeval.gate._making import count_places, make_gate
 from reconeval.gate._saved import (
     SavedRun,
     has_only_timings,
+    has_timings,
     lost_rows,
     read_baseline,
     read_saved,
@@ -32,6 +33,7 @@ __all__ = [
     "count_places",
     "discoveries",
     "has_only_timings",
+    "has_timings",
     "lost_rows",
     "make_gate",
     "read_baseline",
