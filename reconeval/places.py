@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconeval.errors import UsageError
-from reconeval.query_mapping.places import query_places
+from reconeval.query_mapping.places import check_new, query_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,9 +62,7 @@ def find_places(
     sources: dict[str, str] = {}
     for source in asked:
         name = dataset_id(source)
-        if name in sources:
-            msg = f"--dataset {source}: the name {name!r} is taken twice; give each one name"
-            raise UsageError(msg)
+        check_new(source, name, sources)
         sources[name] = source
         own = source not in known
         if own:
