@@ -132,10 +132,10 @@ class Session:
         options = self.options
         if options.update_thresholds:
             self.thresholds.check_writable()
-        if options.results is not None:
-            check_results_path(options.results)
-        if options.report is not None:
-            check_report_path(options.report)
+        for path in options.results:
+            check_results_path(path)
+        for path in options.reports:
+            check_report_path(path)
 
     def _open_cache(self) -> Cache | None:
         if not self.options.cache:

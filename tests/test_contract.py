@@ -172,6 +172,12 @@ class TestMessages:
         assert all(part in message for part in parts), message
 
 
+def test_what_has_not_run_has_refused_nothing_before_training(matrices):
+    outcome = run_check("untrained", subject_of("PredictsAsynchronously", matrices))
+    assert outcome.status == "failed"
+    assert "of which nothing has run" in outcome.message
+
+
 class TestTolerance:
     """What rounding may change is allowed, more is not."""
 
