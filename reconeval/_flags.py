@@ -114,13 +114,8 @@ def _add_how(add: Callable[..., None]) -> None:
         metavar="FILE",
         help="write all rows to FILE.csv, .json or .parquet; repeatable",
     )
-    add(
-        "--report",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="write a report to look at to FILE.html; repeatable",
-    )
+    text = "write a report to look at to FILE.html; repeatable"
+    add("--report", action="append", default=[], metavar="FILE", help=text)
     add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
     add(
         "--update-thresholds",
