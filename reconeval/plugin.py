@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from reconeval.rows import Row
     from reconeval.session import Session
 
-__all__ = ["ROW", "SESSION"]
+__all__ = ["OUTCOME", "ROW", "SESSION"]
 
 SESSION = pytest.StashKey["Session"]()
 ROW = "reconeval"  # the user property that carries a row, also through xdist and junit
+OUTCOME = "reconeval-contract"  # the same of what came of a check of a model's contract
 
 _MARKS = {
     "gpu": "needs a CUDA device; skipped with the reason without one, failed by --require-gpu",
@@ -182,12 +183,17 @@ class _Benchmarks:
                 self.partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from reconeval.contract import Outcome
         from reconeval.intervals import Replicates
         from reconeval.rows import Row
 
         if report.when != "call" or report.outcome not in ("passed", "failed", "skipped"):
             return
         for name, value in report.user_properties:
+            if name == OUTCOME:
+                content = json.loads(str(value))
+                outcomes = self.session.outcomes.setdefault(content.pop("model"), {})
+                outcomes[content["name"]] = Outcome(**content)
             if name == ROW:
                 content = json.loads(str(value))
                 row = Row.from_dict(content)
@@ -236,12 +242,13 @@ class _Benchmarks:
         from reconeval.report.table import summary_lines
 
         run, out = self.session, terminalreporter
-        if run.rows:
+        if run.rows or run.outcomes:
             width = min(out._tw.fullwidth, 200)  # noqa: SLF001  (pytest offers no public width)
             out.section("reconeval")
             lines = summary_lines(
                 run.sorted_rows(),
                 self.lost,
+                outcomes=run.outcomes,
                 width=width,
                 color=out.hasmarkup,
                 verbosity=self.config.get_verbosity(),

@@ -72,6 +72,8 @@ class Session:
         Judges a row by all of these.
     rows
         Rows of this run, in order of arrival.
+    outcomes
+        What came of the checks of each model's contract, by model and check.
     metric_seconds
         Seconds that each metric took over all seeds, by the row's key.
     replicates
@@ -124,6 +126,7 @@ class Session:
             metric_names=self.metric_names,
         )
         self.rows: list[Row] = []
+        self.outcomes: dict[str, dict[str, Outcome]] = {}
         self.metric_seconds: dict[tuple[str, ...], float] = {}
         self.replicates: dict[tuple[str, ...], Replicates] = {}
         self.material = Material()
