@@ -67,17 +67,21 @@ def summary_lines(
             parts += score_tables(here, width, color=color, full=verbosity > 0)
     lines = _render(parts, width, color=color)
     if verbosity >= 0 and rows:
-        lines += list(_legend(rows, width, full=verbosity > 0))
-        lines += list(_skips(rows, width))
-    if verbosity > 0:
-        lines += list(_notes(rows, width))
+        lines += _below(rows, width, full=verbosity > 0)
+    lines += _listed("failed", [*_broken(outcomes), *_failures(rows)])
     gone = [f"  {row.model}: {row.where} was {number(row.value)}" for row in lost]
-    for title, told in (
-        ("failed", [*_broken(outcomes), *_failures(rows)]),
-        ("lost since the baseline", gone),
-    ):
-        lines += ["", f"{title} ({len(told)}):", *told] if told else []
-    return lines
+    return lines + _listed("lost since the baseline", gone)
+
+
+def _below(rows: Sequence[Row], width: int, *, full: bool) -> list[str]:
+    """Return what explains the tables."""
+    notes = _notes(rows, width) if full else ()
+    return [*_legend(rows, width, full=full), *_skips(rows, width), *notes]
+
+
+def _listed(title: str, told: Sequence[str]) -> list[str]:
+    """Return lines below their title and number, none where there are none."""
+    return ["", f"{title} ({len(told)}):", *told] if told else []
 
 
 def _title(dataset: str, split: str, rows: Sequence[Row]) -> str:
