@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconeval.contract import SUBJECTS, few_cells, run_check
+from reconeval.contract import SUBJECTS, Outcome, few_cells, run_check
 from reconeval.errors import ReconevalError
+from reconeval.plugin import OUTCOME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +34,18 @@ def subject(model: ModelSpec, session: Session) -> Callable[[], Subject[Any]]:
 
 
 def test_contract(
-    model: ModelSpec, session: Session, subject: Callable[[], Subject[Any]], check: str
+    model: ModelSpec,
+    session: Session,
+    subject: Callable[[], Subject[Any]],
+    check: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """One rule of the contract; a failure says which and what was seen."""
     try:
         outcome = session.outcome(model.id, check, lambda: run_check(check, subject()))
     except ReconevalError as error:  # an embedder that fails
-        pytest.fail(str(error), pytrace=False)
+        outcome = Outcome(check, "failed", str(error))
+    record_property(OUTCOME, json.dumps({"model": model.id, **outcome._asdict()}))
     if outcome.status == "failed":
         pytest.fail(outcome.message, pytrace=False)
     if outcome.status == "excepted":

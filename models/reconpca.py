@@ -113,6 +113,11 @@ class ReconPCA:
         return latent @ self.components + mean
 
     @property
+    def n_parameters(self) -> int:
+        """Number of values in `mean` and `components`, 0 before training."""
+        return self.components.size + (0 if self.mean is None else self.mean.size)
+
+    @property
     def embed_dim(self) -> int:
         """Width of the coordinates."""
         return self.n_components

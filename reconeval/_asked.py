@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconeval.costs import find
+from reconeval.costs import COSTS, find
 from reconeval.errors import UsageError
+from reconeval.filling import hint
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,7 +42,7 @@ def asked_metrics(options: Options, task: str, tolerances: Collection[str]) -> t
     known = metric_names(task)
     for option, names in (("--metrics", options.metrics), ("--metric-compare-fail", tolerances)):
         for name in names:
-            family = find(name).family
+            family = _family(name, option, known)
             if name not in known and (family != "cost" or option == "--metrics"):
                 msg = f"{option} {name}: a {family} metric, which test_metrics does not score"
                 raise UsageError(msg)
@@ -64,3 +65,14 @@ def asked_metrics(options: Options, task: str, tolerances: Collection[str]) -> t
             msg = f"--metric-compare-fail {name}: not among the metrics that this run scores"
             raise UsageError(msg)
     return chosen
+
+
+def _family(name: str, option: str, known: Collection[str]) -> str:
+    """Return the family of a metric; one that is unknown is refused with those of the task."""
+    try:
+        return find(name).family
+    except UsageError:
+        names = known if option == "--metrics" else (*known, *COSTS)
+        near = hint(name, names, "expected one of", most=len(names))
+        msg = f"{option} {name}: unknown metric{near}"
+        raise UsageError(msg) from None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reconeval.calls import NothingRan
 from reconeval.errors import ModelError, ReconevalError, UsageError
 from reconeval.protocols import task_of
 
@@ -261,6 +262,8 @@ def check_untrained(subject: Subject[Any]) -> None:
     model = subject.fresh()
     try:
         subject.ask("predict (untrained)", subject.inputs.copy(), model)
+    except NothingRan:
+        raise
     except ReconevalError as error:
         cause = error.__cause__ or error  # a model may raise an error of reconeval's own
         # scikit-learn's NotFittedError is a ValueError and, for old callers, an AttributeError.

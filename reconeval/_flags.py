@@ -87,7 +87,6 @@ def _add_data(add: Callable[..., None]) -> None:
     )
     add(
         "--query-batches",
-        default="",
         metavar="NAMES",
         help="comma-separated batches to map onto all others, in query mapping",
     )
@@ -104,12 +103,19 @@ def _add_data(add: Callable[..., None]) -> None:
 def _add_how(add: Callable[..., None]) -> None:
     add("--seeds", type=int, default=1, metavar="N", help="train with N seeds (default: 1)")
     add("--seed", type=int, default=0, metavar="S", help="first seed (default: 0)")
-    add("--metrics", default="", metavar="NAMES", help="comma-separated metrics (default: all)")
-    add("--metric-family", default="", metavar="NAMES", help="comma-separated metric families")
+    add("--metrics", metavar="NAMES", help="comma-separated metrics (default: all)")
+    add("--metric-family", metavar="NAMES", help="comma-separated metric families")
     _add_intervals(add)
     _add_gate(add)
-    add("--results", metavar="FILE", help="write all rows to FILE.csv, .json or .parquet")
-    add("--report", metavar="FILE", help="write a report to look at to FILE.html")
+    add(
+        "--results",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write all rows to FILE.csv, .json or .parquet; repeatable",
+    )
+    text = "write a report to look at to FILE.html; repeatable"
+    add("--report", action="append", default=[], metavar="FILE", help=text)
     add("--thresholds", metavar="FILE", help="thresholds to assert instead of the suite's own")
     add(
         "--update-thresholds",
@@ -174,7 +180,7 @@ def _add_gate(add: Callable[..., None]) -> None:
 
 def read_options(config: pytest.Config) -> Options:
     """Return what the user asked for; `UsageError` where a number is out of range."""
-    from reconeval.options import Options, names_in
+    from reconeval.options import Options
 
     get = config.getoption
     _check_numbers(config)
@@ -194,17 +200,17 @@ def read_options(config: pytest.Config) -> Options:
         perturbation_key=get("perturbation_key"),
         control=get("control"),
         descriptor_key=get("descriptor_key"),
-        query_batches=names_in(get("query_batches")),
+        query_batches=_names(config, "--query-batches"),
         surgery=get("surgery"),
         seeds=tuple(range(get("seed"), get("seed") + get("seeds"))),
-        metrics=names_in(get("metrics")),
-        families=names_in(get("metric_family")),
+        metrics=_names(config, "--metrics"),
+        families=_names(config, "--metric-family"),
         resamples=0 if get("no_intervals") else get("resamples"),
         tolerances=tuple(get("metric_compare_fail")),
         baseline=_path(get("baseline")) or _baseline(config),
         fail_on_regression=get("fail_on_regression"),
-        results=_path(get("results")),
-        report=_path(get("report")),
+        results=_paths(get("results")),
+        reports=_paths(get("report")),
         material=_draws(config),
         thresholds=_path(get("thresholds")),
         update_thresholds=get("update_thresholds"),
@@ -213,6 +219,20 @@ def read_options(config: pytest.Config) -> Options:
         cache_dir=_path(get("cache_dir")),
         verbose=config.get_verbosity() > 0,
     )
+
+
+def _names(config: pytest.Config, option: str) -> tuple[str, ...]:
+    """Return the names that an option lists, none where it is not given."""
+    from reconeval.options import names_in
+
+    text = config.getoption(option)
+    if text is None:
+        return ()
+    names = names_in(text)
+    if not names:
+        msg = f"{option} {text!r}: holds no name; write names separated by commas, or drop it"
+        raise UsageError(msg)
+    return names
 
 
 def _check_numbers(config: pytest.Config) -> None:
@@ -225,14 +245,19 @@ def _check_numbers(config: pytest.Config) -> None:
     if n_resamples < FEWEST:
         msg = f"--resamples {n_resamples}: expected at least {FEWEST}, or --no-intervals"
         raise UsageError(msg)
-    if not 0 <= seed <= 2**32 - n_seeds:
-        msg = f"--seed {seed}: expected a number from 0 to 2**32 - 1, as NumPy takes"
+    if not 0 <= seed < 2**32:
+        msg = f"--seed {seed}: expected a number from 0 to {2**32 - 1}, as NumPy takes"
+        raise UsageError(msg)
+    last = seed + n_seeds - 1
+    if last >= 2**32:
+        msg = f"--seed {seed} with --seeds {n_seeds}: the last seed would be {last}, NumPy takes "
+        msg += f"none above {2**32 - 1}; begin at {2**32 - n_seeds} or below"
         raise UsageError(msg)
 
 
 def _draws(config: pytest.Config) -> bool:
     """Return whether a file is asked for from which a report is drawn, now or later."""
-    as_json = Path(config.getoption("results") or "").suffix == ".json"
+    as_json = any(path.suffix == ".json" for path in _paths(config.getoption("results")))
     return bool(config.getoption("report") or as_json or config.getoption("benchmark_json", None))
 
 
@@ -242,8 +267,25 @@ def _task_of_files(arguments: Sequence[str]) -> str | None:
     return "query_mapping" if any(file.endswith("test_query_mapping") for file in files) else None
 
 
+def _paths(texts: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(map(Path, texts)))
+
+
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
+
+
+def keep_saved_run(config: pytest.Config) -> None:
+    """Keep a saved run without timings from pytest-benchmark, which would miss them aloud.
+
+    Asked once the options are read: `--benchmark-compare` is forgotten where its file is such a
+    run, as `--results` writes it, and serves as the baseline.
+    """
+    from reconeval.gate import has_timings
+
+    path = None if config.getoption("baseline") else _baseline(config)
+    if path is not None and not has_timings(path):
+        config.option.benchmark_compare = None
 
 
 def _baseline(config: pytest.Config) -> Path | None:

@@ -181,10 +181,17 @@ def _attribute(module: ModuleType, qualname: str, *, where: str) -> Any:
         except AttributeError:
             owner = getattr(found, "__qualname__", module.__name__)
             msg = f"{where}: {owner} has no {part!r}{hint(part, _classes_in(found))}"
-            raise UsageError(msg) from None
+            raise UsageError(msg + _reference_model(module, qualname)) from None
         except (Exception, SystemExit) as error:  # a lazy module imports the class now
             raise _failed_import(module.__name__, error, where) from error
     return found
+
+
+def _reference_model(module: ModuleType, name: str) -> str:
+    """Return what to add where a reference model is hidden by a `models` of the user's own."""
+    if module.__name__ != "models" or name not in importlib.import_module(_OWN_MODELS).__all__:
+        return ""
+    return f"; for the reference model write {_OWN_MODELS}:{name}"
 
 
 def _classes_in(owner: Any) -> list[str]:

@@ -117,7 +117,7 @@ class ModelSpec:
         args, kwargs = fill(self.factory, offers, self.kwargs, where=where)
         return self.factory(*args, **kwargs)
 
-    def train(self, model: Any, offers: Mapping[str, Offer]) -> None:
+    def train(self, model: Any, offers: Mapping[str, Offer]) -> object:
         """Train the model, the arguments of `train` filled by name.
 
         Parameters
@@ -127,14 +127,18 @@ class ModelSpec:
         offers
             As `reconeval.offers.train_offers` makes them.
 
+        Returns
+        -------
+        What the model's `train` returns: nothing of use, but a generator says that it did not run.
+
         Raises
         ------
         UsageError
             If `train` requires what nothing offers; errors of the model's own pass.
         """
-        self.training(model, offers)()
+        return self.training(model, offers)()
 
-    def training(self, model: Any, offers: Mapping[str, Offer]) -> Callable[[], None]:
+    def training(self, model: Any, offers: Mapping[str, Offer]) -> Callable[[], object]:
         """Return the call of `train` with its arguments made, so that a timing covers it alone.
 
         Parameters and errors are those of `train`.

@@ -85,7 +85,7 @@ def surgery_text(surgery: Mapping[str, Any]) -> str:
 def check_alias(alias: str, *, where: str) -> None:
     """Refuse an alias that `-k` cannot select; `where` begins the message."""
     if not _ID.fullmatch(alias):
-        msg = f"{where}: the alias {alias!r} may hold only letters, digits and _ : + - . /"
+        msg = f"{where}: the alias {alias!r} may hold only a-z, A-Z, 0-9 and _ : + - . /"
         raise UsageError(msg)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sysconfig
 import traceback
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from reconeval.errors import ModelError, ReconevalError
+from reconeval.interrupts import kept_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconeval._typing import FloatArray
 
-__all__ = ["call_model", "checked_prediction", "describe", "one_line"]
+__all__ = ["NothingRan", "call_model", "checked_prediction", "describe", "one_line"]
 
 T = TypeVar("T")
 
@@ -27,6 +29,10 @@ _LIBRARIES = tuple(
     sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 _LONGEST = 300
+
+
+class NothingRan(ModelError):  # noqa: N818  (says what happened, like the others that models meet)
+    """A call returned a coroutine or generator: what its function does is still to be done."""
 
 
 def one_line(text: object) -> str:
@@ -68,18 +74,38 @@ def call_model(label: str, function: Callable[..., T], *args: Any, **kwargs: Any
 
     Raises
     ------
+    NothingRan
+        If the function is asynchronous or has a `yield`.
     ModelError
         If the function raises, `SystemExit` included; reconeval's own errors pass unchanged.
+    KeyboardInterrupt
+        If Ctrl-C came meanwhile, whatever the function made of it.
     """
     try:
         # What a model does to NumPy's error state or the current folder stays with the model.
-        with np.errstate(), contextlib.chdir(Path.cwd()):
-            return function(*args, **kwargs)
+        with np.errstate(), contextlib.chdir(Path.cwd()), kept_interrupts():
+            value = function(*args, **kwargs)
     except (ReconevalError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a stranger's code may raise anything, SystemExit included
         msg = f"{label} raised {describe(error)}"
         raise ModelError(msg) from error
+    _refuse_unstarted(label, value)
+    return value
+
+
+def _refuse_unstarted(label: str, value: object) -> None:
+    if inspect.iscoroutine(value):
+        value.close()  # Python would warn that nobody awaited it
+        step = "write `def` instead of `async def`"
+    elif inspect.isasyncgen(value):
+        step = "write `def` instead of `async def`, and no `yield`"
+    elif inspect.isgenerator(value):
+        step = "take out the `yield`, and join batches with np.concatenate"
+    else:
+        return
+    msg = f"{label} returned {_kind(value)}, of which nothing has run: {step}"
+    raise NothingRan(msg)
 
 
 def checked_prediction(

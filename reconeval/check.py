@@ -17,6 +17,7 @@ from reconeval.contract import (
     run_check,
 )
 from reconeval.errors import UsageError
+from reconeval.interrupts import interrupted_by_sigterm
 from reconeval.preflight import check_settings
 from reconeval.spec import parse_models
 
@@ -32,7 +33,7 @@ _PERTURBATION_KEYS = ("perturbation_key", "control", "descriptor_key")
 _MARKS = {"passed": "✓", "failed": "✗", "excepted": "!", "not offered": "-"}
 _EPILOG = """\
 ✓ holds   ✗ is broken   ! is broken, as the model declares   - not offered by the model
-exit codes: 0 all hold, 1 a rule is broken, 4 bad usage"""
+exit codes: 0 all hold, 1 a rule is broken, 4 bad usage, 130 interrupted"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     for spec in specs:
         data, inputs, where = cells[spec.task]
         print(f"{spec.id}, {where}", flush=True)
-        failed += _check(spec, SUBJECTS[spec.task](spec, data, inputs, **options))
+        with interrupted_by_sigterm():  # Lightning ends one training by it, not all of them
+            failed += _check(spec, SUBJECTS[spec.task](spec, data, inputs, **options))
     return 1 if failed else 0
 
 

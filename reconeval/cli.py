@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0 ok, 1 a failed check, 4 bad usage."""
+    """Run the command line; returns 0 ok, 1 a failed check, 4 bad usage, 130 interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser(
         prog="reconeval",
@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReconevalError as error:
         print(f"reconeval {args.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"reconeval {args.command}: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from reconeval.gate import (
     lost_rows,
     read_saved,
     read_tolerances,
-    unheard,
 )
 from reconeval.rows import write_asked
 
@@ -175,10 +174,6 @@ def run(args: argparse.Namespace) -> int:
         rows = new.rows.values()
         places = sorted({f"{row.dataset}/{row.split}" for row in rows})
         check_coverage(tolerances, old.rows.values(), {row.model for row in rows}, places)
-    for finding in (finding for _, findings in found for finding in findings):
-        informative = [one.informative for one in (finding.row, finding.baseline) if one]
-        if finding.row.metric in tolerances and False in informative:
-            sys.stderr.write(f"{unheard(finding.row)}\n")
     text = render(old.name, found, args.format, everything=args.all)
     if args.out is None:
         sys.stdout.write(text)

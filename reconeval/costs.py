@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from reconeval.errors import Undefined
-from reconeval.metrics.registry import Metric, get_metric
+from reconeval.metrics.registry import METRICS, Metric, metric_of
 from reconeval.query_mapping.entries import MAPPING
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ COSTS: dict[str, Metric] = {
         _cost("peak_rss_mb", "MB", "highest resident memory of the process in training"),
         _cost("train_rss_mb", "MB", "resident memory of the process that training added"),
         _cost("peak_gpu_mb", "MB", "highest GPU memory that torch allocated in training"),
-        _cost("n_parameters", "", "number of values in the model's torch modules"),
+        _cost("n_parameters", "", "number of values that the model learns"),
     )
 }
 
@@ -59,4 +59,5 @@ def find(name: str) -> Metric:
     """Return the metric or cost of that name; `UsageError` with the nearest where none is."""
     import reconeval.metrics  # noqa: F401  (fills the registry)
 
-    return COSTS.get(name) or MAPPING.get(name) or get_metric(name)
+    found = COSTS.get(name) or MAPPING.get(name)
+    return found or metric_of(name, {**METRICS, **MAPPING, **COSTS})

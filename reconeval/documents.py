@@ -41,28 +41,25 @@ def document(session: Session) -> Mapping[str, Any]:
 
 
 def write_results(session: Session) -> None:
-    """Write the tidy table where the user asked for it."""
-    if session.options.results is None:
-        return
+    """Write the tidy table wherever the user asked for it."""
     whole = document(session)
-    write_rows(
-        session.options.results,
-        session.sorted_rows(),
-        whole["run"],
-        further={name: whole[name] for name in ("replicates", "material")},
-    )
+    further = {name: whole[name] for name in ("replicates", "material")}
+    for path in session.options.results:
+        write_rows(path, session.sorted_rows(), whole["run"], further=further)
 
 
 def write_plots(session: Session) -> list[Path]:
     """Draw what was swept, beside the results; returns the files, none without `--sweep`."""
-    if session.options.results is None or not session.options.sweeps:
+    if not session.options.sweeps:
         return []
     from reconeval.report.sweep import write_plots as draw
 
-    return draw(session.sorted_rows(), session.options.results)
+    # One table in several formats is drawn once.
+    tables = {path.with_suffix(""): path for path in session.options.results}
+    return [plot for path in tables.values() for plot in draw(session.sorted_rows(), path)]
 
 
 def write_report(session: Session) -> None:
-    """Write the HTML report where the user asked for it."""
-    if session.options.report is not None:
-        html.write_report(session.options.report, [saved_of(document(session), "this run")])
+    """Write the HTML report wherever the user asked for it."""
+    for path in session.options.reports:
+        html.write_report(path, [saved_of(document(session), "this run")])

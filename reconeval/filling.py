@@ -34,7 +34,7 @@ class Offer:
     only_if_required: bool = False
 
 
-def hint(name: str, known: Iterable[str], verb: str = "has") -> str:
+def hint(name: str, known: Iterable[str], verb: str = "has", *, most: int = _SHOWN) -> str:
     """Return what to add to "no such name": the nearest known one, and what there is.
 
     Parameters
@@ -45,6 +45,8 @@ def hint(name: str, known: Iterable[str], verb: str = "has") -> str:
         Names that there are.
     verb
         Introduces them.
+    most
+        How many of them are listed.
 
     Returns
     -------
@@ -53,14 +55,14 @@ def hint(name: str, known: Iterable[str], verb: str = "has") -> str:
     known = list(known)
     near = get_close_matches(name, known, n=1)
     question = f"; did you mean {near[0]}?" if near else ""
-    return f"{question} ({verb} {listed(known)})"
+    return f"{question} ({verb} {listed(known, most=most)})"
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str], *, most: int = _SHOWN) -> str:
     """Return names separated by commas, cut where there are many; "nothing" if there is none."""
     names = list(names)
-    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return ", ".join(names[:_SHOWN] + more) or "nothing"
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join(names[:most] + more) or "nothing"
 
 
 def signature_of(call: Callable[..., Any]) -> inspect.Signature | None:

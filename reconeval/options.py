@@ -60,9 +60,9 @@ class Options:
     fail_on_regression
         Whether any metric that is worse than in the baseline fails its test.
     results
-        Where the tidy table goes, or None.
-    report
-        Where the HTML report goes, or None.
+        Files of the tidy table.
+    reports
+        Files of the HTML report.
     material
         Keep what a report draws of predictions, for this report or a later one.
     thresholds
@@ -103,8 +103,8 @@ class Options:
     tolerances: tuple[str, ...] = ()
     baseline: Path | None = None
     fail_on_regression: bool = False
-    results: Path | None = None
-    report: Path | None = None
+    results: tuple[Path, ...] = ()
+    reports: tuple[Path, ...] = ()
     material: bool = False
     thresholds: Path | None = None
     update_thresholds: bool = False

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconeval.errors import UsageError
-from reconeval.query_mapping.places import query_places
+from reconeval.query_mapping.places import check_new, query_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconeval.options import Options
 
-__all__ = ["DEFAULT_DATASETS", "DEFAULT_SHIFTS", "find_places"]
+__all__ = ["DEFAULT_DATASETS", "DEFAULT_SHIFTS", "find_places", "known_datasets", "split_names"]
 
 DEFAULT_DATASETS = ("immune", "pbmc68k")
 # Of perturbations, the splits that a first look needs; the others are asked for by --split.
@@ -62,15 +62,25 @@ def find_places(
     sources: dict[str, str] = {}
     for source in asked:
         name = dataset_id(source)
-        if name in sources:
-            msg = f"--dataset {source}: the name {name!r} is taken twice; give each one name"
-            raise UsageError(msg)
+        check_new(source, name, sources)
         sources[name] = source
         own = source not in known
         if own:
             _check_own(source, options, task, known)
         places += [(name, split) for split in _splits_of(source, options, task, own=own)]
     return places, sources
+
+
+def known_datasets() -> tuple[str, ...]:
+    """Return the names of all datasets, whatever the task."""
+    return *_known("end_to_end"), *_known("latent_shift")
+
+
+def split_names() -> tuple[str, ...]:
+    """Return the names of all splits but those of query mapping."""
+    from reconeval import datasets
+
+    return tuple(dict.fromkeys((*datasets.split_names(), *_SHIFT_SPLITS)))
 
 
 def _check_own(source: str, options: Options, task: str, known: Iterable[str]) -> None:

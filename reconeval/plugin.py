@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconeval.errors import UsageError
+from reconeval.interrupts import interrupted_by_sigterm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from reconeval.rows import Row
     from reconeval.session import Session
 
-__all__ = ["ROW", "SESSION"]
+__all__ = ["OUTCOME", "ROW", "SESSION"]
 
 SESSION = pytest.StashKey["Session"]()
 ROW = "reconeval"  # the user property that carries a row, also through xdist and junit
+OUTCOME = "reconeval-contract"  # the same of what came of a check of a model's contract
 
 _MARKS = {
     "gpu": "needs a CUDA device; skipped with the reason without one, failed by --require-gpu",
@@ -55,6 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {text}")
     if not config.getoption("model"):
         return
+    if config.getoption("benchmark_disable", None) is None:
+        msg = "benchmarks need the plugin pytest-benchmark: drop -p no:benchmark, or install it"
+        raise pytest.UsageError(msg)
     # Read by OpenMP when torch is loaded, which is later. Threads that spin while they wait make
     # a training ten times slower on a machine that is busy with something else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -64,11 +69,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.benchmark_quiet = True
     if config.getoption("benchmark_columns", "") is None:
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
-    from reconeval._flags import read_options
+    from reconeval._flags import keep_saved_run, read_options
     from reconeval.session import Session
 
     try:
         session = Session(read_options(config))
+        keep_saved_run(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
@@ -150,6 +156,7 @@ class _Benchmarks:
         self.session = session
         self.partial = any("::" in arg for arg in config.args)
         self.lost: list[Row] = []
+        self.stopped = False
         self.plots: list[Path] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -165,18 +172,28 @@ class _Benchmarks:
         # need not look through all that was loaded before the first test.
         gc.freeze()
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        with interrupted_by_sigterm():  # what is written on Ctrl-C, a run out of time leaves too
+            return (yield)
+
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         for item in items:
             if not any(item.get_closest_marker(mark) for mark in _ONLY_WHEN_ASKED):
                 self.partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from reconeval.contract import Outcome
         from reconeval.intervals import Replicates
         from reconeval.rows import Row
 
         if report.when != "call" or report.outcome not in ("passed", "failed", "skipped"):
             return
         for name, value in report.user_properties:
+            if name == OUTCOME:
+                content = json.loads(str(value))
+                outcomes = self.session.outcomes.setdefault(content.pop("model"), {})
+                outcomes[content["name"]] = Outcome(**content)
             if name == ROW:
                 content = json.loads(str(value))
                 row = Row.from_dict(content)
@@ -205,18 +222,18 @@ class _Benchmarks:
 
         run = self.session
         finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        stopped = session.shouldstop or session.shouldfail or not finished
-        gating = run.tolerances or run.options.fail_on_regression
-        if run.baseline and gating and not (self.partial or stopped):
+        self.stopped = bool(session.shouldstop or session.shouldfail or not finished)
+        if run.baseline and not (self.partial or self.stopped):
             self.lost = run.lost()
-        failed = bool(self.lost)
+        gating = run.tolerances or run.options.fail_on_regression
+        failed = bool(self.lost and gating)
         if run.options.update_thresholds and run.thresholds.updates:
             run.thresholds.write()
             failed = True
-        if run.options.results is not None and run.rows:
+        if run.options.results and run.rows:
             documents.write_results(run)
             self.plots = documents.write_plots(run)
-        if run.options.report is not None and run.rows:
+        if run.rows:
             documents.write_report(run)
         if failed and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -225,28 +242,37 @@ class _Benchmarks:
         from reconeval.report.table import summary_lines
 
         run, out = self.session, terminalreporter
-        if run.rows:
+        if run.rows or run.outcomes:
             width = min(out._tw.fullwidth, 200)  # noqa: SLF001  (pytest offers no public width)
             out.section("reconeval")
             lines = summary_lines(
                 run.sorted_rows(),
                 self.lost,
+                outcomes=run.outcomes,
                 width=width,
                 color=out.hasmarkup,
                 verbosity=self.config.get_verbosity(),
             )
             for line in lines:
                 out.write_line(line)
-        for line in () if run.gate is None else run.gate.unheard:
+        for line in run.idle_thresholds():
             out.write_line(line)
         if run.cache is not None:
             for line in run.cache.summary(run.rows):
                 out.write_line(line)
-        if run.options.results is not None and run.rows:
-            out.write_line(f"rows written to {run.options.results}")
-        for path in self.plots:
-            out.write_line(f"plot written to {path}")
-        if run.options.report is not None and run.rows:
-            out.write_line(f"report written to {run.options.report}")
+        for line in self._files():
+            out.write_line(line)
         if run.options.update_thresholds and run.thresholds.updates:
             out.write_line(f"bands written to {run.thresholds.path}: review and commit them")
+
+    def _files(self) -> Iterator[str]:
+        """Say what became of each file that was asked for."""
+        options, so_far = self.session.options, " so far" if self.stopped else ""
+        if self.session.rows:
+            yield from (f"rows{so_far} written to {path}" for path in options.results)
+            yield from (f"plot written to {path}" for path in self.plots)
+            yield from (f"report{so_far} written to {path}" for path in options.reports)
+        elif not self.config.option.collectonly:
+            for path in (*options.results, *options.reports):
+                old = "; what is there is of an earlier run" if path.exists() else ""
+                yield f"no rows: {path} was not written{old}"

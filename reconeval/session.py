@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from reconeval import gate
 from reconeval._asked import asked_metrics
 from reconeval._asked_models import asked_models
+from reconeval._threshold_tables import idle_tables
 from reconeval.cases.making import Cases
 from reconeval.controls import Controls
 from reconeval.costs import COSTS, find
 from reconeval.environment import environment
-from reconeval.places import find_places
+from reconeval.places import find_places, known_datasets
 from reconeval.reference import Reference
 from reconeval.report.html import check_report_path
 from reconeval.rows import Row, check_results_path, latest
@@ -71,6 +72,8 @@ class Session:
         Judges a row by all of these.
     rows
         Rows of this run, in order of arrival.
+    outcomes
+        What came of the checks of each model's contract, by model and check.
     metric_seconds
         Seconds that each metric took over all seeds, by the row's key.
     replicates
@@ -100,7 +103,7 @@ class Session:
         self.reference = Reference(on_cpu=options.accelerator == "cpu")
         self.tolerances = gate.read_tolerances(options.tolerances)
         self.metric_names = asked_metrics(options, self.task, self.tolerances)
-        self.thresholds = Thresholds.read(options.thresholds)
+        self.thresholds = Thresholds.read(options.thresholds, may_be_new=options.update_thresholds)
         self._check_writable()
         self.gate = gate.make_gate(
             options.baseline,
@@ -123,6 +126,7 @@ class Session:
             metric_names=self.metric_names,
         )
         self.rows: list[Row] = []
+        self.outcomes: dict[str, dict[str, Outcome]] = {}
         self.metric_seconds: dict[tuple[str, ...], float] = {}
         self.replicates: dict[tuple[str, ...], Replicates] = {}
         self.material = Material()
@@ -131,10 +135,10 @@ class Session:
         options = self.options
         if options.update_thresholds:
             self.thresholds.check_writable()
-        if options.results is not None:
-            check_results_path(options.results)
-        if options.report is not None:
-            check_report_path(options.report)
+        for path in options.results:
+            check_results_path(path)
+        for path in options.reports:
+            check_report_path(path)
 
     def _open_cache(self) -> Cache | None:
         if not self.options.cache:
@@ -236,6 +240,15 @@ class Session:
             self.material.observe(run)
         else:
             self.material.add(self.cache.material(run))
+
+    def idle_thresholds(self) -> list[str]:
+        """Return a line for each table of the user's thresholds that seems misspelt."""
+        options, thresholds = self.options, self.thresholds
+        if options.thresholds is None or options.update_thresholds or not thresholds.tables:
+            return []
+        specs, known = list(self.specs.values()), known_datasets()
+        lines = idle_tables(thresholds.tables, self.places, specs, known)
+        return [f"--thresholds {thresholds.path}: {line}" for line in lines]
 
     def lost(self) -> list[Row]:
         """Return the baseline's rows that a full run should have measured and did not."""

@@ -71,7 +71,7 @@ def parse_models(
                 msg += (
                     f"give the table [{spec.id}] of {table['path']} another name"
                     if table
-                    else f"name one of them: {option}ALIAS={second}"
+                    else f"name one of them: {option}ALIAS={_without_alias(second)}"
                 )
                 raise UsageError(msg)
             specs[spec.id] = spec
@@ -100,6 +100,11 @@ def _parse(text: str, reading: _Reading) -> Iterable[ModelSpec]:
     kwargs, train_kwargs = parse_settings(query, where=where) if question else ({}, {})
     for settings in variants(kwargs, train_kwargs, reading.grid, where=where):
         yield _make(alias or None, text, target, settings, folder=reading.folder, where=where)
+
+
+def _without_alias(text: str) -> str:
+    head, question, query = text.partition("?")
+    return head.rpartition("=")[2] + question + query
 
 
 def _parse_file(path: str, wanted: str | None, text: str, reading: _Reading) -> Iterable[ModelSpec]:

@@ -7,6 +7,8 @@ one table per reference model that `--update-thresholds` writes:
     mse = 0.93
     [immune.iid."models:ReconPCA"]
     mse = [0.79, 0.81]
+
+A model's table is named by its key, `mypkg:Model+n_latent:8`, or as it is typed after `--model`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconeval.costs import find
+from reconeval._threshold_tables import FLOOR, belongs, check_tables
 from reconeval.errors import UsageError
-from reconeval.rows import atomic_write
+from reconeval.rows import atomic_write, check_results_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from reconeval.metrics.registry import Metric
     from reconeval.rows import Row
 
@@ -56,9 +56,9 @@ class Thresholds:
     path
         The file they come from and updates go to.
     tables
-        dataset -> split -> "floor" or model key -> metric -> number or [low, high].
+        dataset -> split -> "floor" or model -> metric -> number or [low, high].
     updates
-        Bands measured by this run, waiting for `write`.
+        Bands measured by this run, waiting for `write`, by dataset, split and model's table.
     """
 
     path: Path
@@ -66,15 +66,25 @@ class Thresholds:
     updates: dict[tuple[str, str, str], dict[str, list[float]]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path | None = None) -> Thresholds:
+    def read(cls, path: Path | None = None, *, may_be_new: bool = False) -> Thresholds:
         """Read a file, by default the suite's own.
+
+        Parameters
+        ----------
+        path
+            The file; None for the suite's own.
+        may_be_new
+            Take a file that does not exist for an empty one, since it is going to be written.
 
         Raises
         ------
         UsageError
-            If the file cannot be read, is no TOML, or has an unknown metric or a wrong value.
+            If the file cannot be read, is no TOML, or has an unknown split or metric, a table
+            that no model can have, or a wrong value.
         """
         where = path or packaged_path()
+        if may_be_new and not where.exists():
+            return cls(where, {})
         try:
             tables = tomllib.loads(where.read_text(encoding="utf-8"))
         except OSError as error:
@@ -83,52 +93,62 @@ class Thresholds:
         except ValueError as error:
             msg = f"--thresholds {where}: not valid TOML ({error})"
             raise UsageError(msg) from None
-        _check(where, tables)
+        check_tables(tables, where=f"--thresholds {where}")
         return cls(where, tables)
 
     def bound(self, row: Row, model_key: str, metric: Metric) -> float | None:
-        """Return the worst value that passes: the strictest of limit, floor and model's band."""
-        place = self.tables.get(row.dataset, {}).get(row.split, {})
+        """Return the worst value that passes: the strictest of limit, floor and model's bands."""
+        place = self._place(row)
         bounds = [] if metric.limit is None else [metric.limit]
-        floor = place.get("floor", {}).get(metric.name)
+        floor = place.get(FLOOR, {}).get(metric.name)
         if floor is not None:
             bounds.append(float(floor))
-        band = place.get(model_key, {}).get(metric.name)
-        if band is not None:
-            bounds.append(max(map(float, band), key=metric.badness))
+        bands = [place[owner].get(metric.name) for owner in self._owners(row, model_key)]
+        bounds += [max(map(float, band), key=metric.badness) for band in bands if band is not None]
         return min(bounds, key=metric.badness, default=None)
+
+    def _place(self, row: Row) -> dict[str, Any]:
+        found: dict[str, Any] = self.tables.get(row.dataset, {}).get(row.split, {})
+        return found
+
+    def _owners(self, row: Row, model_key: str) -> list[str]:
+        """Return the tables of the row's model, one unless it is named in two ways."""
+        return [owner for owner in self._place(row) if belongs(owner, row.spec, model_key)]
 
     def note(self, row: Row, model_key: str, metric: Metric, deviation: float) -> None:
         """Remember the band for a measured row; a NaN has none."""
         if not math.isfinite(row.value):
             return
-        place = self.tables.get(row.dataset, {}).get(row.split, {})
-        anchor = place.get("floor", {}).get(metric.name, metric.best)
+        anchor = self._place(row).get(FLOOR, {}).get(metric.name, metric.best)
         half = max(_DEVIATIONS * deviation, _SHARE * abs(row.value - anchor), _LEAST)
         low = max(min(row.low, row.value - half), metric.range[0])
         high = min(max(row.high, row.value + half), metric.range[1])
-        key = (row.dataset, row.split, model_key)
-        self.updates.setdefault(key, {})[row.metric] = [_rounded(low), _rounded(high)]
+        for owner in self._owners(row, model_key) or [model_key]:
+            bands = self.updates.setdefault((row.dataset, row.split, owner), {})
+            bands[row.metric] = [_rounded(low), _rounded(high)]
 
     def check_writable(self) -> None:
         """Refuse to update in CI or inside an installed package, before anything is computed."""
         if os.environ.get("CI"):
             msg = "--update-thresholds is refused in CI: run it at your desk and commit the file"
             raise UsageError(msg)
-        if "site-packages" in self.path.parts or not os.access(self.path, os.W_OK):
+        locked = self.path.exists() and not os.access(self.path, os.W_OK)
+        if "site-packages" in self.path.parts or locked:
             msg = f"--update-thresholds cannot write {self.path}; pass your own --thresholds FILE"
             raise UsageError(msg)
+        check_results_path(self.path, option="--thresholds", endings=(self.path.suffix,))
 
     def write(self) -> None:
         """Write the measured bands into the file, keeping its comments and floors."""
         import tomlkit
 
-        document = tomlkit.parse(self.path.read_text(encoding="utf-8"))
-        for (dataset, split, model_key), bands in sorted(self.updates.items()):
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        document = tomlkit.parse(text)
+        for (dataset, split, owner), bands in sorted(self.updates.items()):
             table: Any = document
-            for name in (dataset, split, model_key):
+            for name in (dataset, split, owner):
                 if name not in table:
-                    table[name] = tomlkit.table(is_super_table=name != model_key)
+                    table[name] = tomlkit.table(is_super_table=name != owner)
                 table = table[name]
             for metric, band in sorted(bands.items()):
                 table[metric] = band
@@ -138,43 +158,6 @@ class Thresholds:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-def _check(path: Path, tables: Mapping[str, Any]) -> None:
-    for dataset, splits in tables.items():
-        for split, owners in _table(path, dataset, splits).items():
-            for owner, bounds in _table(path, f"{dataset}.{split}", owners).items():
-                place = f"{dataset}.{split}.{owner}"
-                for name, bound in _table(path, place, bounds).items():
-                    _check_metric(path, place, name)
-                    _check_bound(path, f"{place}.{name}", bound, floor=owner == "floor")
-
-
-def _check_metric(path: Path, place: str, name: str) -> None:
-    try:
-        find(name)
-    except UsageError as error:
-        msg = f"--thresholds {path}: [{place}] {error}"
-        raise UsageError(msg) from None
-
-
-def _table(path: Path, place: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        msg = f"--thresholds {path}: [{place}] is {value!r}, expected a table"
-        raise UsageError(msg)
-    return value
-
-
-def _check_bound(path: Path, place: str, bound: object, *, floor: bool) -> None:
-    values: list[object] = [bound] if floor else bound if isinstance(bound, list) else []
-    fits = len(values) == (1 if floor else 2)
-    if not fits or any(
-        isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v)
-        for v in values
-    ):
-        expected = "a number" if floor else "[low, high]"
-        msg = f"--thresholds {path}: {place} = {bound!r}, expected {expected}"
-        raise UsageError(msg)
 
 
 def shortfall(row: Row, metric: Metric, bound: float | None) -> list[str]:

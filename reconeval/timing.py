@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 import threading
 import time
@@ -118,12 +119,12 @@ def n_parameters(model: Any) -> int | None:
 
     Returns
     -------
-    The model's own `n_parameters` where it has one; else the number of values in the torch
+    The model's own `n_parameters` where it has one, an int; else the number of values in the torch
     modules that it is or holds; else None.
     """
     declared = getattr(model, "n_parameters", None)
-    if isinstance(declared, int):
-        return declared
+    if isinstance(declared, numbers.Integral):  # also NumPy's
+        return int(declared)
     torch = sys.modules.get("torch")
     if torch is None:
         return None

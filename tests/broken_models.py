@@ -123,6 +123,21 @@ class TrainRaises(Sound):
         raise ValueError("learning rate\nis negative")
 
 
+class TrainYields(Sound):
+    breaks = "training"
+
+    def train(self, X, seed=0):
+        super().train(X, seed)
+        yield
+
+
+class TrainIsAsynchronous(Sound):
+    breaks = "training"
+
+    async def train(self, X, seed=0):
+        super().train(X, seed)
+
+
 class BuildRaises(Sound):
     breaks = "signatures"
 
@@ -151,6 +166,14 @@ class PredictsGenerator(Sound):
 
     def reconstruct(self, X):
         return (row for row in super().reconstruct(X))
+
+
+class PredictsAsynchronously(Sound):
+    breaks = "prediction"
+    also = frozenset({"untrained"})
+
+    async def predict(self, X):
+        return super().predict(X)
 
 
 class PredictsList(Sound):

@@ -1,16 +1,31 @@
 """Failures of a stranger's model become one line each."""
 
+import gc
+from fnmatch import fnmatchcase
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconeval.calls import call_model, checked_prediction, describe, one_line
+from reconeval.calls import NothingRan, call_model, checked_prediction, describe, one_line
 from reconeval.errors import ModelError, UsageError
 
 
 def raises(error):
     raise error
+
+
+async def waits():
+    raise AssertionError
+
+
+async def waits_and_yields():
+    yield 1
+
+
+def yields():
+    yield 1
 
 
 class TestCallModel:
@@ -44,6 +59,21 @@ class TestCallModel:
     def test_an_interrupt_passes(self):
         with pytest.raises(KeyboardInterrupt):
             call_model("f", raises, KeyboardInterrupt())
+
+    @pytest.mark.filterwarnings("error")  # as that a coroutine was never awaited
+    @pytest.mark.parametrize(
+        ("function", "message"),
+        [
+            (waits, "a coroutine, of which nothing has run: write `def` instead of `async def`"),
+            (waits_and_yields, "an async_generator, of which nothing has run: write `def` *"),
+            (yields, "a generator, of which nothing has run: take out the `yield`, *"),
+        ],
+    )
+    def test_what_has_not_run_is_refused(self, function, message):
+        with pytest.raises(NothingRan) as caught:
+            call_model("Foo.train on immune/iid, seed 0", function)
+        assert fnmatchcase(str(caught.value), f"Foo.train on immune/iid, seed 0 returned {message}")
+        gc.collect()
 
     @given(st.text())
     def test_messages_are_one_short_line(self, text):

@@ -204,9 +204,11 @@ def test_what_cannot_be_compared(files, capsys, arguments, match):
     assert match in capsys.readouterr().err
 
 
-def test_a_bound_that_cannot_fail_is_refused_or_named(files, capsys):
+def test_a_bound_without_a_row_is_refused_and_one_of_ones_own_always_judges(files, capsys):
     assert main(["compare", "old.json", "worse.json", "--metric-compare-fail", "r2:0"]) == 4
     assert "has no r2" in capsys.readouterr().err
     write("vague.json", scores(WORSE, informative=False))
-    assert main(["compare", "old.json", "vague.json", "--metric-compare-fail", "mae:0"]) == 0
-    assert "mae cannot fail Model on immune/iid: mae is not informative" in capsys.readouterr().err
+    assert main(["compare", "old.json", "vague.json"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "old.json", "vague.json", "--metric-compare-fail", "mae:0"]) == 1
+    assert "; mae is not informative there\n" in capsys.readouterr().out

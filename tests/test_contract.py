@@ -152,6 +152,7 @@ class TestMessages:
             ("PredictsNaN", ["1 NaN or infinite of 48 values", "cell 7, gene 5"]),
             ("PredictsOneGeneLess", ["shape (8, 5)", "expected", "(8, 6)"]),
             ("PredictsGenerator", ["a generator", "np.concatenate"]),
+            ("PredictsAsynchronously", ["predict (8 cells", "a coroutine", "`def` instead of"]),
             ("PredictsList", ["a list", "np.asarray"]),
             ("PredictsNothing", ["None", "return"]),
             ("PredictsIntegers", ["dtype int64", "astype"]),
@@ -159,6 +160,8 @@ class TestMessages:
             ("PredictsSparse", ["a scipy csr_matrix", ".toarray()"]),
             ("PredictRaises", ["raised ValueError", "(at broken_models.py:"]),
             ("TrainRaises", ["train raised ValueError: learning rate is negative (at broken_mod"]),
+            ("TrainYields", ["train returned a generator, of which nothing has run", "`yield`"]),
+            ("TrainIsAsynchronous", ["train returned a coroutine, of which nothing has run"]),
             ("KnowsPlace", ["shuffled", "by up to", "of 48 values", "allowed"]),
             ("AccidentUntrained", ["AttributeError", "call train first"]),
             ("PredictIsNumber", ["predict is no method"]),
@@ -167,6 +170,12 @@ class TestMessages:
     def test_says_what_where_and_expected(self, name, parts, matrices):
         message = run_check(BROKEN[name].breaks, subject_of(name, matrices)).message
         assert all(part in message for part in parts), message
+
+
+def test_what_has_not_run_has_refused_nothing_before_training(matrices):
+    outcome = run_check("untrained", subject_of("PredictsAsynchronously", matrices))
+    assert outcome.status == "failed"
+    assert "of which nothing has run" in outcome.message
 
 
 class TestTolerance:

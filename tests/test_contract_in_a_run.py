@@ -64,8 +64,48 @@ def test_a_training_that_fails_is_told_once(pytester):
     n = len(check_names("latent_shift"))
     result.assert_outcomes(passed=2, failed=n - 2)
     text = result.stdout.str()
-    assert text.count("learning rate is negative") == 1
-    assert text.count("as above: training failed") == n - 3
+    # Once in the tests and once in the summary.
+    assert text.count("learning rate is negative") == 2
+    assert text.count("as above: training failed") == n - 3 + 1
+
+
+def test_a_broken_rule_stands_in_the_summary_also_from_the_cache(pytester):
+    pytester.makepyfile(
+        mine="""
+        import numpy as np
+
+        class Vain:
+            def train(self, X):
+                self.mean = X.mean(axis=0)
+            def predict(self, X):
+                X[:] = self.mean
+                return X.copy()
+
+        class Sound(Vain):
+            def predict(self, X):
+                if X.ndim != 2 or not isinstance(X, np.ndarray):
+                    raise TypeError("no matrix")
+                if not hasattr(self, "mean"):
+                    raise RuntimeError("train first")
+                return np.repeat(self.mean[None], len(X), axis=0)
+        """
+    )
+    suite = (str(ROOT / "benchmarks" / "test_metrics.py"), CONTRACT)
+    options = ("--model=mine:Vain", "--model=mine:Sound", "--dataset=pbmc68k", "--split=iid")
+    for flags in ((), ("-q",)):
+        result = pytester.runpytest_subprocess(*suite, *options, "--metrics=r2", *flags)
+        assert result.ret == 1
+        broken = result.parseoutcomes()["failed"]
+        assert broken >= 2
+        result.stdout.re_match_lines(
+            [
+                r"model .*contract",
+                rf"Vain .*\b{broken} broken",
+                r"Sound .*\b\d+ kept",
+                rf"failed \({broken}\):",
+                r"  Vain: contract input_untouched: predict .*; the rule: ",
+            ]
+        )
 
 
 def test_an_embedder_that_fails_is_told_in_one_line(pytester):
@@ -83,5 +123,11 @@ def test_an_embedder_that_fails_is_told_in_one_line(pytester):
         "one_cell",
     )
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["embedding the training cells by Lost on * raised OSError: no *"])
+    result.stdout.fnmatch_lines(
+        [
+            "embedding the training cells by Lost on * raised OSError: no *",
+            "SoundDecoder/Lost * 1 broken",
+            "  SoundDecoder/Lost: contract one_cell: embedding the training cells by Lost on *",
+        ]
+    )
     assert "Traceback" not in result.stdout.str()

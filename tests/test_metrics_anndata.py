@@ -1,5 +1,6 @@
 """The published calls on AnnData pairs."""
 
+import inspect
 import re
 import warnings
 
@@ -10,6 +11,7 @@ import pytest
 from anndata import AnnData
 from scipy.sparse import csc_matrix, csr_matrix
 
+import reconeval.metrics
 from reconeval.errors import UndefinedMetricWarning, UsageError
 from reconeval.metrics import (
     METRICS,
@@ -250,6 +252,18 @@ def test_bad_requests_are_refused(sides):
     ]:
         with pytest.raises(UsageError, match=text):
             compute_statistical_metrics(*arguments[:2], metrics=arguments[2])
+
+
+@pytest.mark.parametrize("name", [name for name in reconeval.metrics._LAZY if "metric" in name])
+@pytest.mark.parametrize("position", [0, 1])
+def test_arrays_are_refused_with_what_takes_them(sides, name, position):
+    call = getattr(reconeval.metrics, name)
+    arguments = [adata_of(X) for X in (*sides, sides[0])]
+    parameters = [p for p in inspect.signature(call).parameters if p.startswith("adata_")]
+    arguments[position] = arguments[position].X
+    expected = f"{parameters[position]} is a numpy.ndarray, expected an AnnData; arrays .*mse"
+    with pytest.raises(UsageError, match=expected):
+        call(**dict(zip(parameters, arguments, strict=False)))
 
 
 def test_neither_side_is_changed(sides):

@@ -256,6 +256,11 @@ class TestGate:
         result.stdout.fnmatch_lines(["lost since the baseline (1):", "*retired on pbmc68k/iid*"])
         assert self.gated(pytester, "-k", "mse", path=BENCHMARKS).ret == 0
         assert self.gated(pytester, path=METRICS).ret == 0
+        # Where nothing is gated it is shown and fails nothing.
+        shown = (*SMALL, "--model=mymodel:Good", "--benchmark-compare=old.json")
+        result = pytester.runpytest_subprocess(BENCHMARKS, *shown)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["lost since the baseline (1):", "*retired on pbmc68k/iid*"])
 
     @pytest.mark.parametrize(
         ("changes", "has"),
@@ -280,6 +285,17 @@ class TestGate:
         baseline.write_text(json.dumps(document))
         assert bench(pytester, *QUICK, "--benchmark-compare=old.json").ret == 0
         assert self.gated(pytester, "--metrics", "mse").ret == 4
+
+    def test_pytest_benchmark_is_asked_to_compare_only_what_has_timings(self, pytester, baseline):
+        bench(pytester, *QUICK, "--results=rows.json")
+        for name in ("rows.json", "old.json"):
+            compare = ("--model=mymodel:Good", f"--benchmark-compare={name}", "-k=train_time")
+            result = pytester.runpytest_subprocess(BENCHMARKS, *QUICK, *compare)
+            result.stdout.fnmatch_lines([f"baseline {name}"])
+            text = result.stdout.str() + result.stderr.str()
+            assert "PytestBenchmarkWarning" not in text
+            heard = "Comparing against benchmarks from: old.json" in text
+            assert heard == (name == "old.json")
 
     def test_costs_can_be_gated(self, pytester, baseline):
         self.change(baseline, "train_seconds", value=1e-9, low=1e-9, high=1e-9)
@@ -311,8 +327,22 @@ class TestThresholds:
         Path("mymodel.py").write_text(GOOD.replace("n_components=20", "n_components=1"))
         assert bench(pytester, *options).ret == 1
 
+    def test_a_misspelt_table_is_named_and_a_typed_one_holds(self, pytester):
+        good = "mymodel:Good?n_components=1"
+        Path("mine.toml").write_text(
+            f"[pbmc68k.iid.'{good}']\nmse = [0, 1e-9]\n"
+            "[pbmc68k.iid.'mean:Constnat']\nmse = [0, 1e-9]\n"
+        )
+        result = bench(pytester, *QUICK, "--thresholds=mine.toml", models=(good, "mean:Constant"))
+        result.assert_outcomes(passed=3, failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "mse on pbmc68k/iid: *, expected at most 1e-09",
+                '--thresholds mine.toml: [[]pbmc68k.iid."mean:Constnat"] is for no model of this *',
+            ]
+        )
+
     def test_bands_are_for_metrics_not_for_costs(self, pytester):
-        Path("mine.toml").write_text("")
         bench(
             pytester,
             *(*QUICK, "--thresholds=mine.toml", "--update-thresholds", "-k", "not contract"),
@@ -401,7 +431,19 @@ class TestBadUse:
             (("--dataset", "missing.h5ad"), "--dataset missing.h5ad: no such*"),
             (("--split", "random"), "--split random: unknown, expected one of iid, cell_type"),
             (("--seeds", "0"), "--seeds 0: expected at least 1"),
-            (("--seed", "-1"), "--seed -1: expected a number from 0 *"),
+            (("--seed", "-1"), "--seed -1: expected a number from 0 to 4294967295,*"),
+            (("--seed", "4294967296"), "--seed 4294967296: expected a number from 0 *"),
+            (
+                ("--seed", "4294967295", "--seeds", "2"),
+                "--seed 4294967295 with --seeds 2: the last seed would be 4294967296, *",
+            ),
+            (("--dataset", "pbmc68k", "--dataset=pbmc68k"), "--dataset pbmc68k: given twice; *"),
+            (
+                ("--dataset", "a.h5ad", "--dataset", "b/a.h5ad"),
+                "--dataset b/a.h5ad: is called 'a' in results, as a.h5ad is; rename one *",
+            ),
+            (("--metrics", ""), "--metrics '': holds no name; *"),
+            (("--metric-family", " , "), "--metric-family ' , ': holds no name; *"),
             (("--metrics", "train_seconds"), "--metrics train_seconds: a cost metric, *"),
             (
                 ("--metrics", "r2", "--metric-family", "biological"),
@@ -420,7 +462,12 @@ class TestBadUse:
             ),
             (("--benchmark-compare=bad.json",), "baseline bad.json: not a JSON file*"),
             (("--benchmark-compare=empty.json",), "baseline empty.json: *"),
-            (("--metrics", "r2,mze"), "unknown metric 'mze'; did you mean mse*"),
+            (("--metrics", "r2,mze"), "--metrics mze: unknown metric; did you mean mse[?] (exp*"),
+            (("--metrics", "zzz"), "--metrics zzz: unknown metric (expected one of r2, *"),
+            (
+                ("--metric-compare-fail", "train_second:10%"),
+                "--metric-compare-fail train_second: unknown metric; did you mean train_seconds*",
+            ),
             (("--metrics", "knn_purity"), "--metrics knn_purity: a perturbational metric, *"),
             (("--metric-family", "bio"), "--metric-family bio: unknown, expected one of stat*"),
             (("--results", "out.xlsx"), "--results out.xlsx: unknown ending*"),
@@ -441,8 +488,18 @@ class TestBadUse:
     def test_options(self, pytester, args, message):
         Path("bad.json").write_text("{")
         Path("empty.json").write_text("{}")
+        Path("a.h5ad").touch()
+        Path("b").mkdir()
+        Path("b/a.h5ad").touch()
         Path("folder.csv").mkdir()
         self.refused(bench(pytester, *args), message)
+
+    @pytest.mark.parametrize("flags", [("-p", "no:benchmark"), ("-p", "no:benchmark", "-q")])
+    def test_without_pytest_benchmark(self, pytester, flags):
+        # In a process of its own: in this one the plugin is loaded.
+        command = ("-m", "pytest", METRICS, "--model=mymodel:Good", *QUICK, *flags)
+        result = pytester.run(sys.executable, *command)
+        self.refused(result, "benchmarks need the plugin pytest-benchmark: drop -p no:benchmark*")
 
     @pytest.mark.parametrize(
         ("damage", "message"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconeval.cli import main
@@ -232,6 +232,7 @@ def test_the_front_has_the_models_that_none_beats(models):
         assert (one.number in front) is not beaten
 
 
+@example([_chart.Point(1, "M1", 1.0, 5e-324)])
 @given(points)
 def test_every_model_stands_within_the_chart(models):
     picture = str(_chart.cost_chart(models, cost="time", quality="skill", title="t"))

@@ -197,7 +197,7 @@ class TestModelsFile:
             ("[a]\ntarget = 3", "target is 3, expected a text"),
             ('[a]\ntarget = "m:A"\ntrain = 3', "train is 3, expected a table"),
             ('[a]\ntarget = "m:A?b=1"', "write them as kwargs"),
-            ('["a b"]\ntarget = "m:A"', "may hold only letters"),
+            ('["a b"]\ntarget = "m:A"', "may hold only a-z"),
         ],
     )
     def test_what_is_wrong_with_a_file_is_said(self, parse, tmp_path, content, part):
@@ -315,6 +315,7 @@ class TestRefusals:
             ("{mine}:Greedy", "Greedy() needs 'size', which nothing offers"),
             ("{mine}:Greedy?size=3", "Greedy.train() needs 'labels', which nothing offers"),
             ("a b={mine}:Mine", "the alias 'a b' may hold only"),
+            ("ä={mine}:Mine", "the alias 'ä' may hold only a-z, A-Z, 0-9 and _ : + - . /"),
             ("nowhere.py:Mine", "no file"),
             ("sklearn.manifold:TSNE", "TSNE has fit but no transform and no inverse_transform"),
         ],
@@ -331,6 +332,10 @@ class TestRefusals:
             f"--model {mine}:Mine: has the id 'Mine' of --model {mine}:Mine; "
             f"name one of them: --model ALIAS={mine}:Mine"
         )
+
+    def test_one_alias_for_two_models_is_not_given_an_alias(self, parse, mine):
+        line = message(parse, f"x={mine}:Mine", f"x={mine}:Mine?rate=2")
+        assert line.endswith(f"; name one of them: --model ALIAS={mine}:Mine?rate=2")
 
     @pytest.mark.parametrize(
         ("source", "part"),
@@ -380,6 +385,14 @@ class TestOwnModels:
         module = "models.mine" if path.stem == "mine" else "models"
         assert self.run(tmp_path, f"{module}:Open").startswith(f"{module} ")
 
+    @pytest.mark.parametrize(("name", "named"), [("ReconPCA", True), ("ReconPCB", False)])
+    def test_a_reference_model_that_they_hide_is_named(self, tmp_path, name, named):
+        (tmp_path / "models.py").write_text("class Mine: ...")
+        line = self.run(tmp_path, f"models:{name}")
+        assert f"models has no {name!r}" in line
+        advice = f"; for the reference model write reconeval.models:{name}"
+        assert line.endswith(advice) == named
+
     def test_a_folder_of_other_files_does_not_hide_them(self, tmp_path):
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "weights.bin").touch()
@@ -390,11 +403,17 @@ class TestOwnModels:
 
     def run(self, folder, text):
         # In a process of its own: the checkout's models are imported here already.
-        code = (
-            "import sys; from reconeval.spec import parse_models; "
-            f"(spec,) = parse_models([{text!r}]); heavy = {{'torch', 'anndata', 'scanpy'}}; "
-            "print(spec.factory.__module__, sorted(heavy & set(sys.modules)))"
-        )
+        code = f"""if True:
+            import sys
+            from reconeval.errors import UsageError
+            from reconeval.spec import parse_models
+            try:
+                (spec,) = parse_models([{text!r}])
+            except UsageError as error:
+                sys.exit(print(error))
+            heavy = {{'torch', 'anndata', 'scanpy'}}
+            print(spec.factory.__module__, sorted(heavy & set(sys.modules)))
+        """
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
         return done.stdout.strip()

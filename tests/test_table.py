@@ -1,5 +1,6 @@
 """The summary: a line per model, each row with interval, skill and verdict, each failure once."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconeval.contract import Outcome
 from reconeval.report.table import summary_lines
 from reconeval.report.texts import interval
 from tests.conftest import ROW
@@ -124,6 +126,76 @@ def test_the_overview_counts_what_is_better_and_worse_than_the_baseline(make_row
     assert lines[2].split() == ["Model", "3", "1", "1", "2", "1"]
 
 
+class TestContract:
+    OUTCOMES = {
+        "A": {"prediction": Outcome("prediction", "passed", "")},
+        "B": {
+            "untrained": Outcome("untrained", "excepted", "comes with weights"),
+            "prediction": Outcome("prediction", "failed", "B: shape (3, 2); the rule: as X"),
+            "one_cell": Outcome("one_cell", "failed", "as above: training failed"),
+            "cell_order": Outcome("cell_order", "failed", "as above: training failed"),
+        },
+    }
+
+    @pytest.mark.parametrize("verbosity", [-1, 0, 1])
+    def test_broken_rules_are_counted_by_model_and_listed_with_what_failed(self, rows, verbosity):
+        rows = [*rows, replace(rows[0], metric="mae", verdict="fail", reason="no")]
+        lines = summary_lines(rows, outcomes=self.OUTCOMES, verbosity=verbosity)
+        assert lines[0].split() == ["model", "pass", "fail", "contract"]
+        assert lines[2].split() == ["A", "2", "1", "1", "kept"]
+        assert lines[3].split() == ["B", "2", "0", "3", "broken"]
+        assert lines[-4:] == [
+            "failed (3):",
+            "  B: contract prediction: shape (3, 2); the rule: as X",
+            "  B: contract: as above: training failed (2 checks)",
+            "  A: mae on immune/iid: no",
+        ]
+
+    def test_a_contract_alone_has_its_lines(self):
+        lines = summary_lines([], outcomes=self.OUTCOMES)
+        assert lines[0].split() == ["model", "contract"]
+        assert lines[2].split() == ["A", "1", "kept"]
+        assert lines[4:6] == ["", "failed (2):"]
+
+    def test_a_model_that_was_not_checked_has_none(self, rows):
+        lines = summary_lines(rows, outcomes={"A": self.OUTCOMES["A"]})
+        assert lines[3].split() == ["B", "2", "0"]
+        assert "contract" not in "\n".join(summary_lines(rows))
+
+
+class TestUnits:
+    def told(self, lines):
+        start = next(i for i, line in enumerate(lines) if line.startswith("units:"))
+        more = itertools.takewhile(lambda line: line.startswith("  "), lines[start + 1 :])
+        return " ".join([lines[start], *map(str.strip, more)])
+
+    def test_the_legend_tells_the_unit_of_what_is_shown(self, make_row):
+        rows = [make_row(metric=name) for name in NAMES]
+        rows.append(make_row(metric="variance_log2_ratio", verdict="skip"))
+        rows.append(make_row(metric="train_seconds", family="cost"))
+        lines = summary_lines(rows, width=80)
+        assert self.told(lines) == (
+            "units: (log1p CP10k)² for mse; log1p CP10k for mae, energy_distance_pca, "
+            "sinkhorn_divergence; else none; costs as named"
+        )
+        assert max(map(len, lines)) <= 80
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"metric": "r2"}, "units: none"),
+            ({"metric": "latent_mse"}, "units: (latent units)² for latent_mse"),
+            ({"metric": "peak_rss_mb", "family": "cost"}, "units: costs as named"),
+        ],
+    )
+    def test_a_single_kind(self, make_row, changes, expected):
+        assert self.told(summary_lines([make_row(**changes)])) == expected
+
+    def test_verbose_tells_it_with_each_meaning_instead(self, rows):
+        lines = summary_lines(rows, verbosity=1)
+        assert not [line for line in lines if line.startswith("units:")]
+
+
 class TestVerbosity:
     def test_quiet_is_a_line_per_model_and_what_failed(self, rows):
         failed = replace(rows[0], verdict="fail", reason="mse on immune/iid: 0.8, expected 0.5")
@@ -166,7 +238,9 @@ class TestVerbosity:
             for name, judged in changes.items()
             for model in models[:4]
         ]
-        lines = summary_lines(rows, width=width, verbosity=verbosity)
+        kept = {"prediction": Outcome("prediction", "passed", "")}
+        outcomes = dict.fromkeys(models, kept) if changes.get("r2") else {}
+        lines = summary_lines(rows, outcomes=outcomes, width=width, verbosity=verbosity)
         assert max(map(len, lines)) <= max(width, 40)
         if verbosity >= 0:
             assert "\n".join(lines).count("0.8") >= len(rows)

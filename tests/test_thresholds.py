@@ -1,12 +1,15 @@
 """Floors hold for every model, bands for one, and an update keeps what a person wrote."""
 
 import math
+import re
 import tomllib
 
 import pytest
 
+from reconeval._threshold_tables import idle_tables
 from reconeval.costs import find
 from reconeval.errors import UsageError
+from reconeval.spec import ModelSpec
 from reconeval.thresholds import Thresholds, packaged_path
 
 TEXT = """\
@@ -29,8 +32,40 @@ def thresholds(tmp_path):
 
 def test_the_stricter_of_floor_and_band_counts(thresholds, make_row):
     assert thresholds.bound(make_row(), "mine:Model", find("mse")) == 0.8
-    assert thresholds.bound(make_row(), "mine:Other", find("mse")) == 0.9
+    assert thresholds.bound(make_row(spec="mine:Other"), "mine:Other", find("mse")) == 0.9
     assert thresholds.bound(make_row(metric="r2"), "mine:Model", find("r2")) == 0.5
+
+
+KEY = "noisy:Noisy+b:1-2+sd:0.5"  # of --model "noisy:Noisy?b=[1,2]&sd=0.5"
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        KEY,
+        "noisy:Noisy?sd=0.5&b=[1,2]",
+        "noisy:Noisy?b=[1,2]&sd=0.50",
+        "Mine=noisy:Noisy?b=[1,2]&sd=0.5",
+        "models.toml:mine",  # as the row says that it was typed
+    ],
+)
+def test_a_band_is_found_by_key_and_by_what_was_typed(tmp_path, make_row, owner):
+    path = tmp_path / "t.toml"
+    path.write_text(f"[immune.iid.'{owner}']\nmse = [0.1, 0.2]\n")
+    thresholds, row = Thresholds.read(path), make_row(spec="models.toml:mine")
+    assert thresholds.bound(row, KEY, find("mse")) == 0.2
+    assert thresholds.bound(make_row(), "noisy:Noisy+sd:0.4", find("mse")) is None
+    thresholds.note(make_row(value=0.5, spec="models.toml:mine"), KEY, find("mse"), 0.0)
+    thresholds.write()  # into the same table, not into a second one of that model
+    assert list(tomllib.loads(path.read_text())["immune"]["iid"]) == [owner]
+    assert Thresholds.read(path).bound(row, KEY, find("mse")) == 0.525
+
+
+def test_the_stricter_of_two_tables_of_a_model_counts(tmp_path, make_row):
+    path = tmp_path / "t.toml"
+    bands = "[immune.iid.'a:A+n:1']\nmse = [0.1, 0.2]\n[immune.iid.'a:A?n=1']\nmse = [0, 0.15]\n"
+    path.write_text(bands)
+    assert Thresholds.read(path).bound(make_row(), "a:A+n:1", find("mse")) == 0.15
 
 
 def test_no_bound_elsewhere(thresholds, make_row):
@@ -98,6 +133,78 @@ def test_updates_of_an_installed_package_are_refused(tmp_path, monkeypatch):
         Thresholds.read(path).check_writable()
 
 
+def test_an_update_makes_a_new_file(tmp_path, make_row, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    path = tmp_path / "new.toml"
+    with pytest.raises(UsageError, match="cannot be read"):
+        Thresholds.read(path)
+    thresholds = Thresholds.read(path, may_be_new=True)
+    thresholds.check_writable()
+    assert not path.exists()
+    thresholds.note(make_row(value=0.5), "mine:Model", find("mse"), 0.0)
+    thresholds.write()
+    assert tomllib.loads(path.read_text()) == {
+        "immune": {"iid": {"mine:Model": {"mse": [0.475, 0.525]}}}
+    }
+
+
+def test_a_new_file_needs_a_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    thresholds = Thresholds.read(tmp_path / "no" / "new.toml", may_be_new=True)
+    with pytest.raises(UsageError, match=r"--thresholds .*new.toml: folder .* does not exist"):
+        thresholds.check_writable()
+
+
+class TestIdleTables:
+    """What a file has for nothing, but nearly for what is run."""
+
+    SPEC = ModelSpec(
+        id="Noisy+sd:0.0",
+        source="noisy:Noisy?sd=0.0",
+        target="noisy:Noisy",
+        task="end_to_end",
+        factory=object,
+        kwargs={"sd": 0.0},
+    )
+
+    def lines(self, text):
+        places = [("immune", "iid"), ("mine", "iid")]
+        return idle_tables(tomllib.loads(text), places, [self.SPEC], ["immune", "pbmc68k"])
+
+    @pytest.mark.parametrize(
+        ("header", "line"),
+        [
+            ("immun.iid.floor", r"\[immun\.iid\] is for no dataset of this run; .* immune\?"),
+            ("minne.iid.floor", r"\[minne\.iid\] .* did you mean mine\?"),
+            ("pbmc68k.iid.floor", r"no table for a place of this run \(immune\.iid, mine\.iid\)"),
+            ("immune.cell_type.floor", r"no table for a place of this run"),
+            (
+                "immune.iid.'noisy:Noisey'",
+                r'.* stand under \[immune\.iid\."noisy:Noisy\+sd:0\.0"\]',
+            ),
+            ("immune.iid.'noisy:Noisy'", r".* bands of noisy:Noisy\?sd=0\.0 stand under"),
+            ("immune.iid.'Noisy+sd:0.0'", r'\[immune\.iid\."Noisy\+sd:0\.0"\] is for no model'),
+            ("immune.iid.'noisy:Noisy/X_pca'", r"\[immune\.iid\..* is for no model of this run"),
+        ],
+    )
+    def test_a_slip_is_named(self, header, line):
+        [found] = self.lines(f"[{header}]\nmse = 1")
+        assert re.search(line, found)
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "immune.iid.floor",
+            "immune.iid.'noisy:Noisy?sd=0.0'",
+            "immune.iid.'noisy:Noisy?sd=0.0']\n[immune.iid.'noisy:Noisy'",  # other settings
+            "immune.iid.'noisy:Quiet'",
+            "immune.iid.floor]\n[pbmc68k.iid.floor]\n[other.iid.floor",
+        ],
+    )
+    def test_what_other_runs_need_is_left_alone(self, header):
+        assert self.lines(f"[{header}]\nmse = 1") == []
+
+
 @pytest.mark.parametrize(
     ("content", "match"),
     [
@@ -114,6 +221,10 @@ def test_updates_of_an_installed_package_are_refused(tmp_path, monkeypatch):
         ("[immune.iid.floor]\nmze = 1", r"t\.toml: \[immune.iid.floor\] "),
         ('[immune.iid."a:A"]\nmse = 1', r"expected \[low, high\]"),
         ('[immune.iid."a:A"]\nmse = [1]', r"expected \[low, high\]"),
+        ('[immune.iid."a:A"]\nmse = [0.9, 0.1]', r"a:A\".mse = \[0.9, 0.1\], .* turn the two"),
+        ("[immune.idd.floor]\nmse = 1", "no split 'idd'; did you mean iid"),
+        ("[immune.iid.flor]\nmse = 1", r"\[immune.iid.flor\]: is neither floor nor a model"),
+        ('[immune.iid."a:A?n"]\nmse = [0, 1]', r"\[immune.iid.\"a:A\?n\"\]: expected key=value"),
     ],
 )
 def test_what_is_no_thresholds_file(tmp_path, content, match):

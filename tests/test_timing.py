@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from reconeval.models import ReconPCA
 from reconeval.timing import Replay, Usage, n_parameters
 
 
@@ -60,9 +61,27 @@ class Declared:
     n_parameters = 7
 
 
+class DeclaredByNumPy:
+    n_parameters = np.prod((3, 4))
+
+
+def trained_pca():
+    model = ReconPCA(2)
+    model.train(np.eye(6, 4))
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
-    [(torch.nn.Linear(3, 2), 8), (Holder(), 8), (Declared(), 7), (object(), None)],
+    [
+        (torch.nn.Linear(3, 2), 8),
+        (Holder(), 8),
+        (Declared(), 7),
+        (DeclaredByNumPy(), 12),
+        (ReconPCA(2), 0),
+        (trained_pca(), 2 * 4 + 4),
+        (object(), None),
+    ],
 )
 def test_parameters_are_counted_once(model, expected):
     assert n_parameters(model) == expected

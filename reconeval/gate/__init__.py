@@ -6,11 +6,12 @@ Nothing here knows of pytest: rows go in, verdicts come out.
 from __future__ import annotations
 
 from reconeval.gate._compare import Comparison, Word, compare
-from reconeval.gate._gate import ALPHA, Gate, Scored, discoveries, unheard
+from reconeval.gate._gate import ALPHA, Gate, Scored, discoveries
 from reconeval.gate._making import count_places, make_gate
 from reconeval.gate._saved import (
     SavedRun,
     has_only_timings,
+    has_timings,
     lost_rows,
     read_baseline,
     read_saved,
@@ -32,11 +33,11 @@ __all__ = [
     "count_places",
     "discoveries",
     "has_only_timings",
+    "has_timings",
     "lost_rows",
     "make_gate",
     "read_baseline",
     "read_saved",
     "read_tolerances",
     "rows_of",
-    "unheard",
 ]

@@ -12,7 +12,7 @@ whichever tests are selected.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconeval.costs import find
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from reconeval.intervals import Replicates
     from reconeval.rows import Row
 
-__all__ = ["ALPHA", "Gate", "Scored", "discoveries", "unheard"]
+__all__ = ["ALPHA", "Gate", "Scored", "discoveries"]
 
 ALPHA = 0.05  # chance that a run of an unchanged model fails
 
@@ -82,15 +82,13 @@ class Gate:
     baseline
         The saved run.
     tolerances
-        Metrics with a bound of their own, which replaces the test.
+        Metrics with a bound of their own, which replaces the test and judges in any case.
     fail_on_regression
-        Whether all other metrics can fail, too.
+        Whether all other metrics can fail, too, where they are informative.
     n_places
         How many models on datasets and splits are compared, at least 1; they share the 5 %.
     reference
         Returns the seconds of the reference workload in the run of a row, None if unknown.
-    unheard
-        Lines on bounds that could not fail so far, since their metric is not informative.
     """
 
     baseline: SavedRun
@@ -98,7 +96,6 @@ class Gate:
     fail_on_regression: bool = False
     n_places: int = 1
     reference: Callable[[Row], float | None] = lambda _: None
-    unheard: dict[str, None] = field(default_factory=dict, init=False)
     _weighed: dict[Place, _Weighed] = field(default_factory=dict, init=False, repr=False)
 
     def outcome(self, row: Row, peers: Callable[[], Iterable[Scored]]) -> Comparison:
@@ -114,23 +111,22 @@ class Gate:
         """
         metric, tolerance = find(row.metric), self.tolerances.get(row.metric)
         base = self.baseline.rows.get(row.key)
-        gated = tolerance is not None or self.fail_on_regression
         if metric.family == "cost":
             if tolerance is not None and not (self.fail_on_regression and tolerance.relative):
                 return compare(row, base, metric, tolerance)
             references = (self.reference(row), self.baseline.reference_seconds(row))
+            gated = tolerance is not None or self.fail_on_regression
             return compare_cost(
                 row, base, metric, gated=gated, tolerance=tolerance, references=references
             )
         votes = _informative(row, base)
-        if tolerance is not None and not votes:
-            self.unheard[unheard(row)] = None
-        gated = gated and votes
+        if tolerance is not None:  # whoever names a metric knows what it is worth
+            found = compare(row, base, metric, tolerance)
+            return found if votes or not found.fails else _doubted(found, row)
+        gated = self.fail_on_regression and votes
         early = incomparable(row, base, gated=gated)
         if early is not None or base is None:
             return early or Comparison("new")
-        if tolerance is not None:
-            return compare(row, base, metric, tolerance if votes else None)
         weighed = self._weigh(row, peers)
         return decide(
             row,
@@ -184,12 +180,9 @@ class Gate:
         return frozenset(changed)
 
 
-def unheard(row: Row) -> str:
-    """Return a line on a bound that cannot fail where its metric is not informative."""
-    return (
-        f"--metric-compare-fail {row.metric} cannot fail {row.model} on {row.dataset}/{row.split}: "
-        f"{row.metric} is not informative there"
-    )
+def _doubted(found: Comparison, row: Row) -> Comparison:
+    """Add to a failure that the controls doubt its metric."""
+    return replace(found, message=f"{found.message}; {row.metric} is not informative there")
 
 
 def _informative(row: Row, base: Row | None) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "Key",
     "SavedRun",
     "has_only_timings",
+    "has_timings",
     "lost_rows",
     "read_baseline",
     "read_saved",
@@ -120,8 +121,16 @@ def lost_rows(
 def has_only_timings(path: Path) -> bool:
     """Whether a file is a sound pytest-benchmark JSON without rows of ours."""
     document = _read_json(path)
-    timings = isinstance(document, dict) and isinstance(document.get("benchmarks"), list)
-    return timings and "reconeval" not in document
+    return _has_timings(document) and "reconeval" not in document
+
+
+def has_timings(path: Path) -> bool:
+    """Whether a file has the timings of pytest-benchmark; `UsageError` where it is no JSON."""
+    return _has_timings(_read_json(path))
+
+
+def _has_timings(document: Any) -> bool:
+    return isinstance(document, dict) and isinstance(document.get("benchmarks"), list)
 
 
 def read_saved(path: Path, *, what: str = "baseline") -> SavedRun:

@@ -11,7 +11,7 @@ from reconeval.errors import UsageError
 if TYPE_CHECKING:
     from reconeval._typing import FloatArray
 
-__all__ = ["as_matrix", "check_pair"]
+__all__ = ["as_matrix", "check_pair", "require_anndata"]
 
 
 def as_matrix(values: FloatArray, name: str, *, finite: bool = True) -> FloatArray:
@@ -97,3 +97,16 @@ def check_pair(
         )
         raise UsageError(msg)
     return X, Y
+
+
+def require_anndata(given: object, name: str) -> None:
+    """Refuse what is no AnnData, such as an array; `name` is what it is called in the error."""
+    from anndata import AnnData
+
+    if not isinstance(given, AnnData):
+        kind = f"{type(given).__module__}.{type(given).__qualname__}".removeprefix("builtins.")
+        msg = (
+            f"{name} is a {kind}, expected an AnnData; arrays are for the functions without "
+            "`metric_`, such as reconeval.metrics.mse(X, Y)"
+        )
+        raise UsageError(msg)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from reconeval.errors import UsageError
-from reconeval.metrics._checks import as_matrix
+from reconeval.metrics._checks import as_matrix, require_anndata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,9 +78,10 @@ def aligned_pair(adata_true: AnnData, adata_pred: AnnData, *others: AnnData) -> 
     Raises
     ------
     UsageError
-        If an `X` is missing or not numeric, gene names repeat or differ, or cell names overlap
-        in part or cannot be told apart.
+        If something is no AnnData, an `X` is missing or not numeric, gene names repeat or
+        differ, or cell names overlap in part or cannot be told apart.
     """
+    require_anndata(adata_true, "adata_true")
     genes = adata_true.var_names
     X = aligned_matrix(adata_true, genes, "adata_true")
     prediction = aligned_matrix(adata_pred, genes, "adata_pred")
@@ -115,10 +116,11 @@ def aligned_matrix(adata: AnnData, genes: Sequence[str] | pd.Index[str], name: s
     Raises
     ------
     UsageError
-        If `X` is missing or not numeric, or gene names repeat or differ.
+        If `adata` is no AnnData, `X` is missing or not numeric, or gene names repeat or differ.
     """
     import pandas as pd
 
+    require_anndata(adata, name)
     wanted, found = pd.Index(genes), adata.var_names
     for names, owner in ((wanted, "adata_true"), (found, name)):
         if not names.is_unique:
@@ -184,8 +186,9 @@ def labels_of(adata: AnnData, key: str | None, name: str) -> StrArray:
     Raises
     ------
     UsageError
-        If there is no such column, or a cell has no label.
+        If `adata` is no AnnData, there is no such column, or a cell has no label.
     """
+    require_anndata(adata, name)
     if key is None:
         return np.full(adata.n_obs, "")
     if key not in adata.obs:

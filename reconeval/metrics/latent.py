@@ -54,7 +54,7 @@ def _latent(original: Metric) -> Metric:
     return replace(
         original,
         name=PREFIX + original.name,
-        unit="",  # whatever the embedding has
+        unit=original.unit.replace("log1p CP10k", "latent units"),
         needs=frozenset({"latent"}),
         summary=f"{summary}, in the embedding",
         compute=partial(_compute, original),

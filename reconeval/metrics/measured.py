@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from reconeval.errors import UsageError
+from reconeval.metrics._checks import require_anndata
 from reconeval.metrics.alignment import aligned_matrix, embedding_of, labels_of
 from reconeval.metrics.gene_sets import GeneSets
 from reconeval.metrics.pair import Truth
@@ -79,6 +80,7 @@ def measured(
     UsageError
         As for `prepare`.
     """
+    require_anndata(adata_true, name)
     read = partial(_Cells, genes=tuple(adata_true.var_names), copy=copy)
     true = read(adata_true, name)
     ctrl = None if adata_ctrl is None else read(adata_ctrl, "adata_ctrl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from reconeval.errors import UsageError
+from reconeval.metrics._checks import require_anndata
 from reconeval.metrics.alignment import (
     aligned_matrix,
     aligned_pair,
@@ -163,6 +164,7 @@ def pair_of(
     UsageError
         If genes, cells or labels do not fit, see `reconeval.metrics.aligned_pair`.
     """
+    require_anndata(adata_pred, "adata_pred")
     origin = origin_of(truth)
     if isinstance(truth, PerturbationTruth):
         pair: Pair = _perturbation_pair(truth, origin, adata_pred, matched=matched)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from reconeval.errors import Undefined, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from reconeval._typing import FloatArray
     from reconeval.metrics.pair import Pair
@@ -20,6 +20,7 @@ __all__ = [
     "Metric",
     "Score",
     "get_metric",
+    "metric_of",
     "register",
     "require_finite",
     "score",
@@ -112,14 +113,17 @@ def register(metrics: Iterable[Metric]) -> None:
 
 def get_metric(name: str) -> Metric:
     """Return the metric of that name, or raise `UsageError` with the nearest ones."""
-    if name not in METRICS:
-        from difflib import get_close_matches
+    return metric_of(name, METRICS)
 
-        near = get_close_matches(name, METRICS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        msg = f"unknown metric {name!r}; {hint}(known: {', '.join(METRICS)})"
+
+def metric_of(name: str, known: Mapping[str, Metric]) -> Metric:
+    """Return the metric of that name among the known, or raise `UsageError` with the nearest."""
+    if name not in known:
+        from reconeval.filling import hint
+
+        msg = f"unknown metric {name!r}{hint(name, known, 'known:', most=len(known))}"
         raise UsageError(msg)
-    return METRICS[name]
+    return known[name]
 
 
 def score(metric: Metric, pair: Pair) -> Score:

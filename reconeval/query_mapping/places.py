@@ -9,11 +9,11 @@ from reconeval.cases.query_mapping import QUERY, query_split_names
 from reconeval.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconeval.options import Options
 
-__all__ = ["DEFAULT_QUERY", "n_trainings", "query_batches_of", "query_places"]
+__all__ = ["DEFAULT_QUERY", "check_new", "n_trainings", "query_batches_of", "query_places"]
 
 DEFAULT_QUERY = "immune_batches"
 
@@ -40,12 +40,36 @@ def query_places(options: Options) -> tuple[list[tuple[str, str]], dict[str, str
     for source in options.datasets or (DEFAULT_QUERY,):
         batches = query_batches_of(source, options)
         name = dataset_id(source)
-        if name in sources:
-            msg = f"--dataset {source}: the name {name!r} is taken twice; give each one name"
-            raise UsageError(msg)
+        check_new(source, name, sources)
         sources[name] = source
         places += [(name, split) for split in query_split_names(batches)]
     return places, sources
+
+
+def check_new(source: str, name: str, sources: Mapping[str, str]) -> None:
+    """Refuse a dataset that is given twice, or is called in results like one before it.
+
+    Parameters
+    ----------
+    source
+        Name or path of the dataset.
+    name
+        Its id.
+    sources
+        Name or path of those before it, by id.
+
+    Raises
+    ------
+    UsageError
+        Naming both where they are two.
+    """
+    if name not in sources:
+        return
+    msg = f"--dataset {source}: given twice; keep one"
+    if source != sources[name]:
+        msg = f"--dataset {source}: is called {name!r} in results, as {sources[name]} is; "
+        msg += "rename one of the two files"
+    raise UsageError(msg)
 
 
 def n_trainings(places: Sequence[tuple[str, str]]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from textwrap import wrap
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reconeval.costs import find
@@ -13,8 +14,9 @@ from reconeval.report.texts import interval, number
 from reconeval.rows import latest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from reconeval.contract import Outcome
     from reconeval.rows import Row
 
 __all__ = ["summary_lines"]
@@ -26,6 +28,7 @@ def summary_lines(
     rows: Sequence[Row],
     lost: Sequence[Row] = (),
     *,
+    outcomes: Mapping[str, Mapping[str, Outcome]] = MappingProxyType({}),
     width: int = 100,
     color: bool = False,
     verbosity: int = 0,
@@ -38,6 +41,8 @@ def summary_lines(
         Rows of the run; the last of each key counts.
     lost
         Rows of the baseline that were not measured.
+    outcomes
+        What came of the checks of each model's contract, by model and check.
     width
         Columns of the terminal, at least 40; a table that is wider is folded into several.
     color
@@ -55,24 +60,28 @@ def summary_lines(
     places: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         places.setdefault((row.dataset, row.split), []).append(row)
-    parts: list[object] = [overview(rows, width)] if rows else []
+    parts: list[object] = [overview(rows, width, outcomes)] if rows or outcomes else []
     if verbosity >= 0:
         for (dataset, split), here in places.items():
             parts.append(_title(dataset, split, here))
             parts += score_tables(here, width, color=color, full=verbosity > 0)
     lines = _render(parts, width, color=color)
-    if verbosity >= 0:
-        lines += list(_legend(rows, width, full=verbosity > 0))
-        lines += list(_skips(rows, width))
-    if verbosity > 0:
-        lines += list(_notes(rows, width))
-    failures = list(_failures(rows))
-    if failures:
-        lines += ["", f"failed ({len(failures)}):", *failures]
-    if lost:
-        lines += ["", f"lost since the baseline ({len(lost)}):"]
-        lines += [f"  {row.model}: {row.where} was {number(row.value)}" for row in lost]
-    return lines
+    if verbosity >= 0 and rows:
+        lines += _below(rows, width, full=verbosity > 0)
+    lines += _listed("failed", [*_broken(outcomes), *_failures(rows)])
+    gone = [f"  {row.model}: {row.where} was {number(row.value)}" for row in lost]
+    return lines + _listed("lost since the baseline", gone)
+
+
+def _below(rows: Sequence[Row], width: int, *, full: bool) -> list[str]:
+    """Return what explains the tables."""
+    notes = _notes(rows, width) if full else ()
+    return [*_legend(rows, width, full=full), *_skips(rows, width), *notes]
+
+
+def _listed(title: str, told: Sequence[str]) -> list[str]:
+    """Return lines below their title and number, none where there are none."""
+    return ["", f"{title} ({len(told)}):", *told] if told else []
 
 
 def _title(dataset: str, split: str, rows: Sequence[Row]) -> str:
@@ -102,6 +111,7 @@ def _legend(rows: Sequence[Row], width: int, *, full: bool) -> Iterator[str]:
     for text in _signs(rows):
         yield from wrap(text, width=width, subsequent_indent="  ")
     if not full:
+        yield from wrap(_units(rows), width=width, subsequent_indent="  ")
         yield from wrap("-v: every column, what each metric means; -q: models and failures", width)
         return
     methods: dict[str, dict[str, None]] = {}
@@ -132,8 +142,24 @@ def _signs(rows: Sequence[Row]) -> Iterator[str]:
     if any(row.informative is False for row in rows):
         yield (
             "~ not informative: on these data the metric cannot tell a good prediction from a "
-            "control; it does not gate"
+            "control; --fail-on-regression leaves it out"
         )
+
+
+def _units(rows: Sequence[Row]) -> str:
+    """Tell the units of what the tables show; the names of costs hold theirs."""
+    named: dict[str, dict[str, None]] = {}
+    shown = [row for row in rows if not row.verdict.startswith("skip")]
+    for row in shown:
+        if row.family != "cost":
+            named.setdefault(find(row.metric).unit, {})[row.metric] = None
+    without = named.pop("", None)
+    parts = [f"{unit} for {', '.join(metrics)}" for unit, metrics in named.items()]
+    if without:
+        parts.append("else none" if parts else "none")
+    if any(row.family == "cost" for row in shown):
+        parts.append("costs as named")
+    return f"units: {'; '.join(parts)}" if parts else ""
 
 
 def _skips(rows: Sequence[Row], width: int) -> Iterator[str]:
@@ -159,6 +185,21 @@ def _reasons(rows: Iterable[Row], width: int) -> Iterator[str]:
     for (dataset, split, reason), metrics in told.items():
         text = f"{', '.join(metrics)} on {dataset}/{split}: {reason}"
         yield from wrap(text, width, initial_indent="  ", subsequent_indent="    ")
+
+
+def _broken(outcomes: Mapping[str, Mapping[str, Outcome]]) -> Iterator[str]:
+    """One line per rule that a model breaks; checks that say the same share a line."""
+    for model, found in outcomes.items():
+        told: dict[str, list[str]] = {}
+        for outcome in found.values():
+            if outcome.status == "failed":
+                text = outcome.message.removeprefix(f"{model}: ")
+                told.setdefault(text, []).append(outcome.name)
+        for text, names in told.items():
+            if len(names) == 1:
+                yield f"  {model}: contract {names[0]}: {text}"
+            else:
+                yield f"  {model}: contract: {text} ({len(names)} checks)"
 
 
 def _failures(rows: Sequence[Row]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 from reconeval.errors import Undefined, UsageError
+from reconeval.metrics._checks import require_anndata
 from reconeval.metrics._warn import warn_undefined
 from reconeval.metrics.alignment import aligned_matrix, embedding_of
 from reconeval.metrics.anndata_api import warned_score
@@ -59,7 +60,7 @@ def metric_knn_purity(
     Raises
     ------
     UsageError
-        If genes differ, `use_rep` is missing, or `k` is below 1.
+        If something is no AnnData, genes differ, `use_rep` is missing, or `k` is below 1.
 
     Examples
     --------
@@ -74,6 +75,8 @@ def metric_knn_purity(
         (adata_pred, "adata_pred"),
         (adata_ctrl, "adata_ctrl"),
     )
+    for adata, name in sides:
+        require_anndata(adata, name)
     X, Y, controls = (
         aligned_matrix(adata, adata_pert_true.var_names, name)
         if use_rep is None

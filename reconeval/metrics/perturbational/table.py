@@ -139,7 +139,7 @@ PERTURBATIONAL: tuple[Metric, ...] = (
         _WEIGHTED,
         best=0.0,
         range=(0.0, math.inf),
-        unit="log1p CP10k squared",
+        unit="(log1p CP10k)²",
     ),
     _metric("discrimination_l1", "rank of the true perturbation, l1 distance", _CHALLENGE),
     _metric(

@@ -149,7 +149,9 @@ def _nice(values: Iterable[float]) -> tuple[float, float, float]:
     """Return round bounds around some values, and a round step between them."""
     values = list(values)
     low, high = min(values), max(values)
-    span = (high - low) or abs(high) or 1.0
+    span = (high - low) or abs(high)
+    if span < 1e-300:  # its quarter may be 0, which has no logarithm
+        span = 1.0
     rough = span / 4
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough)
