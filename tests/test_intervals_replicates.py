@@ -75,7 +75,7 @@ def test_they_travel_with_the_row_into_document_and_results(tmp_path, make_row):
         models=("models:ReconPCA",),
         datasets=("immune",),
         splits=("iid",),
-        results=tmp_path / "out.json",
+        results=(tmp_path / "out.json",),
     )
     session = Session(options)
     hooks = _Benchmarks(SimpleNamespace(args=[]), session)
